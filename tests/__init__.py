@@ -1,0 +1,1 @@
+"""Tests of appserver: `unit` mirrors the package, `simulation`, `integration`, `system`, `conformance`, `benchmarks`."""
