@@ -1,0 +1,23 @@
+"""Fixtures that every kind of test may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import Server
+
+StartServer = Callable[..., Server]
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[StartServer]:
+    """Start the program in the test's temporary directory, wait until it serves, and end it with the test.
+
+    Takes what `Server` takes behind the directory. A failed test shows the server's log.
+    """
+    with ExitStack() as servers:
+        yield lambda *args, **options: servers.enter_context(Server(tmp_path, *args, **options))

@@ -1,0 +1,25 @@
+"""Waiting for a condition, with a deadline.
+
+Nothing in the tests sleeps and hopes: they name what they wait for, go on as soon as it holds, and fail with that name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+INTERVAL = 0.01
+"""Seconds between two looks."""
+
+
+def eventually(look: Callable[[], T], what: str, *, timeout: float = 10.0) -> T:
+    """Return the first truthy value of `look()`; raise AssertionError naming `what` after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not (value := look()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout} s: {what} (last seen: {value!r})")
+        time.sleep(INTERVAL)
+    return value
