@@ -1,0 +1,264 @@
+"""The rules that hold the package together, read from its source.
+
+Each rule is a table below, followed by the test that holds it. Whoever has a good reason to change a rule changes the
+table, in the same commit, and says why there.
+"""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "appserver"
+
+LAYERS = (
+    {"appserver.__main__"},
+    {"appserver.cli"},
+    {"appserver.master", "appserver.worker"},
+    {"appserver.engine"},
+    {"appserver.telemetry"},
+    {"appserver.asgi", "appserver.http", "appserver.websocket", "appserver.supervision"},
+    {"appserver.settings"},
+    {"appserver.errors"},
+    {"appserver"},  # the version
+)
+"""Who stands above whom. An import goes downwards; those on one level do not know each other."""
+
+SIDEWAYS = {("appserver.master", "appserver.worker.messages")}
+"""The exceptions: master and worker share the messages that they exchange."""
+
+NO_INPUT_OUTPUT = {"asyncio", "os", "select", "selectors", "signal", "socket", "subprocess", "threading", "time"}
+"""What the pure packages must not import: they decide, others act. The time comes in as an argument."""
+
+PURE = ("appserver.http", "appserver.supervision", "appserver.websocket")
+
+DOORS = {
+    "os.fork": {"appserver.worker.zygote"},
+    "os.environ": {"appserver.cli", "appserver.worker.privileges", "appserver.worker.zygote"},
+    "os._exit": {"appserver.worker.zygote"},
+    "signal.signal": {"appserver.worker.process", "appserver.worker.zygote"},
+    "sys.exit": {"appserver.cli"},
+    "sys.path": {"appserver.asgi.loader"},
+}
+"""What changes the process as a whole, and the only modules that may do it."""
+
+LIBRARIES = {
+    "a2wsgi": {"appserver.asgi"},
+    "h11": {"appserver.http"},
+    "httptools": {"appserver.http"},
+    "orjson": {"appserver.telemetry"},
+    "prometheus_client": {"appserver.telemetry"},
+    "pydantic": {"appserver.settings"},
+    "pydantic_core": {"appserver.settings"},
+    "pydantic_settings": {"appserver.settings"},
+    "rich": {"appserver.cli"},
+    "setproctitle": {"appserver.master", "appserver.worker"},
+    "structlog": {"appserver.telemetry"},
+    "uvloop": {"appserver.worker"},
+    "watchfiles": {"appserver.cli", "appserver.master"},
+    "websockets": {"appserver.websocket"},
+}
+"""The third-party libraries, and the only package each of them is known to."""
+
+MAX_LINES = 400
+LONGER: dict[str, str] = {}
+"""Files that are longer, each with the reason why it is not two files."""
+
+TOP_LEVEL = {
+    "appserver", "config", "deploy", "Dockerfile", "LICENSE", "pyproject.toml", "README.md", "systemd", "tests",
+}  # fmt: skip
+"""What lies in the project's folder, besides dot-files. Other documents live in the folder that they describe."""
+
+PRODUCED = {"build", "dist", "__pycache__"}
+"""What tools leave there; it is not part of the project."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module (or name of a module) and whether that happens when the importing module is imported."""
+
+    name: str
+    line: int
+    at_once: bool
+
+
+@dataclass(frozen=True)
+class Module:
+    """One source file of the package."""
+
+    name: str
+    path: Path
+    tree: ast.Module
+
+    @property
+    def package(self) -> str:
+        """The part of the package that it belongs to: appserver.http of appserver.http.head."""
+        return ".".join(self.name.split(".")[:2])
+
+    def imports(self) -> Iterator[Import]:
+        """Everything that it imports; `from a import b` as a.b."""
+        late = {id(node) for scope in self._late_scopes() for node in ast.walk(scope)}
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.module is not None
+                assert node.level == 0, f"{self.path}:{node.lineno}: relative import"
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            else:
+                continue
+            yield from (Import(name, node.lineno, id(node) not in late) for name in names)
+
+    def _late_scopes(self) -> Iterator[ast.AST]:
+        """What does not run at import: functions, and blocks for the type checker alone."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield node
+            elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+                yield from node.body
+
+    def uses(self) -> Iterator[tuple[str, int]]:
+        """Every name of another module that it takes: `os.fork`, whether written so or imported from there."""
+        for imported in self.imports():
+            yield imported.name, imported.line
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                yield f"{node.value.id}.{node.attr}", node.lineno
+
+
+@cache
+def modules() -> dict[str, Module]:
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = Module(name, path, ast.parse(path.read_text(encoding="utf-8"), str(path)))
+    return found
+
+
+def imported_module(name: str) -> str:
+    """The module of this package that an imported name stands for: appserver.errors of appserver.errors.UsageError."""
+    while name not in modules():
+        name = name.rpartition(".")[0]
+    return name
+
+
+def own_imports(module: Module) -> Iterator[tuple[str, Import]]:
+    for imported in module.imports():
+        if imported.name.split(".")[0] == "appserver":
+            yield imported_module(imported.name), imported
+
+
+def layer_of(package: str) -> int:
+    return next(level for level, packages in enumerate(LAYERS) if package in packages)
+
+
+def test_every_part_of_the_package_has_a_layer() -> None:
+    known = {package for packages in LAYERS for package in packages}
+    assert {module.package for module in modules().values()} <= known
+
+
+def test_imports_go_downwards() -> None:
+    wrong = []
+    for module in modules().values():
+        for target, imported in own_imports(module):
+            package = modules()[target].package
+            downwards = layer_of(package) > layer_of(module.package)
+            if not (downwards or package == module.package or (module.package, target) in SIDEWAYS):
+                wrong.append(f"{module.path}:{imported.line}: {module.name} imports {target}")
+    assert not wrong
+
+
+@pytest.mark.parametrize("package", PURE)
+def test_pure_packages_know_no_input_output_and_no_clock(package: str) -> None:
+    wrong = [
+        f"{module.path}:{imported.line}: {imported.name}"
+        for module in modules().values()
+        if module.package == package
+        for imported in module.imports()
+        if imported.name.split(".")[0] in NO_INPUT_OUTPUT
+    ]
+    assert not wrong
+
+
+def test_no_imports_in_a_circle() -> None:
+    graph = {
+        module.name: {target for target, imported in own_imports(module) if imported.at_once and target != module.name}
+        for module in modules().values()
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+@pytest.mark.parametrize("name", DOORS)
+def test_what_changes_the_whole_process_has_one_door(name: str) -> None:
+    wrong = [
+        f"{module.path}:{line}"
+        for module in modules().values()
+        for used, line in module.uses()
+        if (used == name or used.startswith(f"{name}.")) and module.name not in DOORS[name]
+    ]
+    assert not wrong
+
+
+def test_each_library_has_one_door() -> None:
+    wrong = [
+        f"{module.path}:{imported.line}: {imported.name}"
+        for module in modules().values()
+        for imported in module.imports()
+        if module.package not in LIBRARIES.get(imported.name.split(".")[0], {module.package})
+    ]
+    assert not wrong
+
+
+def test_no_file_is_too_long() -> None:
+    long = [
+        path.relative_to(ROOT).as_posix()
+        for folder in ("appserver", "tests")
+        for path in (ROOT / folder).rglob("*.py")
+        if len(path.read_text(encoding="utf-8").splitlines()) > MAX_LINES
+    ]
+    assert sorted(long) == sorted(LONGER)
+
+
+def test_no_module_is_a_drawer_for_odds_and_ends() -> None:
+    assert not [name for name in modules() if re.search(r"\b_?(utils?|helpers?|common|misc)\b", name)]
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    assert not [name for name, module in modules().items() if not ast.get_docstring(module.tree)]
+
+
+def test_every_package_opens_as_a_chapter() -> None:
+    short = {
+        module.name
+        for module in modules().values()
+        if module.path.name == "__init__.py" and len((ast.get_docstring(module.tree) or "").splitlines()) < 3
+    }
+    assert short <= {"appserver"}  # its chapter is appserver/README.md
+
+
+def test_the_top_level_holds_nothing_else() -> None:
+    names = {entry.name for entry in ROOT.iterdir() if not entry.name.startswith(".")}
+    assert names - PRODUCED <= TOP_LEVEL
+
+
+def test_nothing_names_a_place_that_only_one_machine_has() -> None:
+    # Put together here, so that this file does not hold what it looks for.
+    places = re.compile(
+        "|".join(("/" + "root/", "/" + "work/", "/" + "home/[a-z]", "pypi" + r"\.org", "python" + "hosted"))
+    )
+    folders = [ROOT / name for name in (*TOP_LEVEL, ".ci", ".gitignore")]
+    files = [path for folder in folders for path in ([folder] if folder.is_file() else folder.rglob("*"))]
+    wrong = []
+    for path in files:
+        if path.is_file() and "__pycache__" not in path.parts:
+            wrong += [f"{path}: {found[0]}" for found in places.finditer(path.read_text("utf-8", errors="replace"))]
+    assert not wrong
