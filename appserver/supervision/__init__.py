@@ -1,0 +1,1 @@
+"""Supervision decides and touches nothing."""
