@@ -200,11 +200,12 @@ class Server:
                 self.stop()
                 assert not self.processes(), f"left behind by a stopped server: {self.processes()}"
         finally:
-            self._kill_everything()
+            self.kill_everything()
             print(f"--- exit code {self._process.returncode}, standard error:\n{self.log.text}")
             print(f"--- standard output:\n{self.output.text}")
 
-    def _kill_everything(self) -> None:
+    def kill_everything(self) -> None:
+        """SIGKILL for every process of this server, without giving any of them a chance."""
         assert self._process is not None
         # Again and again, because a process that was just being forked is not in the first look.
         while members := self.processes():

@@ -1,0 +1,84 @@
+"""Every kind of listener, as the operator configured it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import StartServer
+from tests.support.address import Address
+
+
+def test_several_listeners_serve_at_once(start_server: StartServer, tmp_path: Path) -> None:
+    path = tmp_path / "app.sock"
+    server = start_server({"listeners": [{"bind": "127.0.0.1:0"}, {"bind": "127.0.0.1:0"}, {"bind": f"unix:{path}"}]})
+    assert len(set(server.addresses)) == 3
+    assert [address.request().text for address in server.addresses] == ["hello"] * 3
+
+
+def test_an_ipv6_listener_serves(start_server: StartServer) -> None:
+    server = start_server({"listeners": [{"bind": "[::1]:0"}]})
+    assert str(server.address).startswith("[::1]:")
+    assert server.request("/").text == "hello"
+
+
+def test_the_kernel_has_the_backlog_that_was_configured(start_server: StartServer) -> None:
+    if shutil.which("ss") is None:
+        pytest.skip("needs ss (Debian package iproute2)")
+    server = start_server({"listeners": [{"bind": "127.0.0.1:0", "backlog": 37}], "workers": {"count": 2}})
+    assert server.request("/").status == 200
+    listing = subprocess.run(
+        ["ss", "-Hltn", f"sport = :{server.address.port}"], check=True, capture_output=True, text=True
+    ).stdout
+    # Of a listening socket, Send-Q is the length that the queue may have.
+    assert [line.split()[2] for line in listing.splitlines()] == ["37"]
+
+
+def test_an_inherited_descriptor_serves(start_server: StartServer) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as inherited:
+        address = Address(*inherited.getsockname())
+        server = start_server({"listeners": [{"bind": f"fd://{inherited.fileno()}"}]}, pass_fds=[inherited.fileno()])
+        assert server.address == address
+        assert address.request().text == "hello"
+
+
+class TestUnixSocket:
+    def test_its_mode_is_as_configured(self, start_server: StartServer, tmp_path: Path) -> None:
+        first, second = tmp_path / "first.sock", tmp_path / "second.sock"
+        start_server({"listeners": [{"bind": f"unix:{first}"}, {"bind": f"unix:{second}", "mode": "0600"}]})
+        assert [oct(path.stat().st_mode & 0o777) for path in (first, second)] == ["0o660", "0o600"]
+
+    @pytest.mark.skipif(os.getuid() != 0, reason="only root may give a file away")
+    def test_its_owner_is_as_configured(self, start_server: StartServer, tmp_path: Path) -> None:
+        path = tmp_path / "app.sock"
+        start_server({"listeners": [{"bind": f"unix:{path}", "user": "nobody", "group": "nogroup"}]})
+        assert (path.owner(), path.group()) == ("nobody", "nogroup")
+
+    def test_a_stale_one_is_replaced(self, start_server: StartServer, tmp_path: Path) -> None:
+        path = tmp_path / "app.sock"
+        with socket.socket(socket.AF_UNIX) as stale:
+            stale.bind(str(path))
+        server = start_server({"listeners": [{"bind": f"unix:{path}"}], "workers": {"count": 2}})
+        assert server.request("/").text == "hello"
+
+    def test_a_clean_stop_removes_it(self, start_server: StartServer, tmp_path: Path) -> None:
+        path = tmp_path / "app.sock"
+        server = start_server({"listeners": [{"bind": f"unix:{path}"}]})
+        assert server.stop() == 0
+        assert not path.exists()
+
+    def test_what_a_killed_server_left_does_not_block_the_next_start(
+        self, start_server: StartServer, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "app.sock"
+        settings = {"listeners": [{"bind": f"unix:{path}"}], "admin": {"pid_file": str(tmp_path / "server.pid")}}
+        killed = start_server(settings)
+        killed.kill_everything()
+        assert path.is_socket()
+        server = start_server(settings)
+        assert server.request("/").text == "hello"
