@@ -11,7 +11,9 @@ class AccessLog:
 
     dropped: int  # lines lost so far
 
-    def __init__(self, settings: AccessLogSettings, *, worker: int | None = None, generation: int | None = None) -> None:
+    def __init__(
+        self, settings: AccessLogSettings, *, worker: int | None = None, generation: int | None = None
+    ) -> None:
         """Open the destination; raises SettingsError if that cannot be done. `worker`, `generation`: stamped on lines."""
         raise NotImplementedError
 

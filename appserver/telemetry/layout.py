@@ -1,0 +1,195 @@
+"""What lies where in the scoreboard: one table, from which everything else is computed.
+
+    header    magic, version, length of the description, commit word (see `scoreboard`), then the description itself
+    server    what only the master counts: exits of workers, reloads
+    columns   one row of cells per field, one cell per slot: what is read of many slots at once
+    totals    twice: the counters of the workers that are gone (twice, so that one copy is always complete)
+    slots     one per worker, each on pages of its own: a slot that is never used costs no memory
+
+A cell is eight bytes, aligned, an int64 or a float64 in the byte order of the machine. A field of several cells counts
+by labels: its axes say which, the last one varying fastest.
+
+The description is the table as JSON. It lies in the mapping, so a mapping can be understood without the program that
+made it, and one that was laid out differently is recognised, whatever the difference is.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+MAGIC = b"ASGI\x00\xf0sb"
+# Raised when the meaning of the same table changes; a change of the table itself shows in the description.
+VERSION = 1
+
+CELL = 8
+# Positions in the header, in cells. The description follows.
+MAGIC_CELL, VERSION_CELL, LENGTH_CELL, COMMIT_CELL = range(4)
+DESCRIPTION = 4 * CELL
+
+DEFAULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+# What is not in one of these lists is counted as "other": a client must not be able to make a time series.
+OTHER = "other"
+METHODS = ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE", OTHER)
+FIRST_STATUS, LAST_STATUS = 100, 599  # RFC 9110 section 15
+STATUSES = (*map(str, range(FIRST_STATUS, LAST_STATUS + 1)), OTHER)
+REJECTIONS = (
+    "bad_request",
+    "body_timeout",
+    "body_too_large",
+    "head_too_large",
+    "header_timeout",
+    "method_not_implemented",
+    "overload",
+    "request_timeout",
+    "unsupported_version",
+    "uri_too_long",
+    "write_timeout",
+    OTHER,
+)
+DIRECTIONS = ("received", "sent")
+EXITS = (
+    "recycled",
+    "reloaded",
+    "scaled_down",
+    "stopped",
+    "crashed",
+    "stalled",
+    "boot_failed",
+    "out_of_memory",
+    OTHER,
+)
+RELOADS = ("ok", "rolled_back", "refused", OTHER)
+
+Place = Literal["server", "column", "counter", "gauge"]
+Axis = tuple[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One number, or one number per combination of labels.
+
+    `place` says where it lies and what becomes of it when its worker has gone: a "counter" lies in the slot and is added
+    to the totals, a "gauge" lies in the slot and is forgotten. A "column" and a "server" field lie outside the slots.
+    """
+
+    name: str
+    place: Place
+    type: Literal["int", "float"] = "int"
+    axes: tuple[Axis, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many cells it takes."""
+        return math.prod(len(labels) for _, labels in self.axes)
+
+    def labels(self) -> Iterable[tuple[str, ...]]:
+        """The labels of each of its cells, in their order."""
+        return product(*(labels for _, labels in self.axes))
+
+
+def table(buckets: Sequence[float]) -> tuple[Field, ...]:
+    """Every field there is; `buckets` are the upper bounds of the duration histogram, without the infinite one."""
+    return (
+        Field("worker_exits", "server", axes=(("reason", EXITS),)),
+        Field("reloads", "server", axes=(("result", RELOADS),)),
+        Field("server_log_lines_dropped", "server"),
+        Field("state", "column"),
+        # For the other workers, who look at all of these at every accept: 0 while this worker takes no connections,
+        # otherwise how many it has open, plus one.
+        Field("load", "column"),
+        # Processor time of the earlier workers of this slot, so that the counter of "worker 2" does not go back.
+        Field("past_cpu_seconds", "column", "float"),
+        Field("requests", "counter", axes=(("method", METHODS), ("status", STATUSES))),
+        Field("durations", "counter", axes=(("le", (*map(repr, buckets), "+Inf")),)),
+        Field("received_bytes", "counter"),
+        Field("sent_bytes", "counter"),
+        Field("connections", "counter"),
+        Field("sessions", "counter"),
+        Field("messages", "counter", axes=(("direction", DIRECTIONS),)),
+        Field("rejected", "counter", axes=(("reason", REJECTIONS),)),
+        Field("application_errors", "counter"),
+        Field("log_lines_dropped", "counter"),
+        Field("duration_sum", "counter", "float"),
+        Field("pid", "gauge"),
+        Field("generation", "gauge"),
+        # Requests in progress are those started less those in the histogram: one store less for each request.
+        Field("requests_started", "gauge"),
+        Field("connections_open", "gauge"),
+        Field("sessions_open", "gauge"),
+        Field("started_at", "gauge", "float"),
+        Field("heartbeat_at", "gauge", "float"),
+        Field("loop_lag", "gauge", "float"),
+    )
+
+
+class Layout:
+    """The table with positions, for so many slots.
+
+    Positions are in cells. `offsets` are relative to where the field's place begins: the server area, the columns (each
+    `capacity` cells), a slot. A block of totals has the shape of the counters of a slot, which come first in it: the
+    integer ones, then the floating ones.
+    """
+
+    def __init__(self, capacity: int, buckets: Sequence[float]) -> None:
+        self.capacity = capacity
+        self.buckets = tuple(buckets)
+        self.fields = {field.name: field for field in table(buckets)}
+        self.description = self._describe()
+        self.offsets: dict[str, int] = {}
+        server_size = self._arrange("server")
+        columns_size = self._arrange("column", cells=capacity)
+        self.integers = self._arrange("counter", only="int")
+        self.counters = self._arrange("counter", self.integers, only="float")
+        slot_size = self._arrange("gauge", self.counters)
+
+        self._server = _whole_pages(DESCRIPTION // CELL + _cells(len(self.description)))
+        self._columns = self._server + server_size
+        totals = _whole_pages(self._columns + columns_size)
+        self.totals = (totals, totals + _whole_pages(self.counters))
+        self._slots = self.totals[1] + _whole_pages(self.counters)
+        self.slot_size = _whole_pages(slot_size)
+        self.size = CELL * (self._slots + capacity * self.slot_size)
+
+    def slot(self, index: int) -> int:
+        """Where a slot begins."""
+        return self._slots + index * self.slot_size
+
+    def server(self, name: str) -> int:
+        """Where a server field begins."""
+        return self._server + self.offsets[name]
+
+    def column(self, name: str) -> int:
+        """Where a column begins."""
+        return self._columns + self.offsets[name]
+
+    def _arrange(self, place: Place, offset: int = 0, *, only: str | None = None, cells: int | None = None) -> int:
+        """Put the fields of `place` one behind the other from `offset` on; returns where the last one ends."""
+        for field in self.fields.values():
+            if field.place == place and only in (None, field.type):
+                self.offsets[field.name] = offset
+                offset += cells or field.size
+        return offset
+
+    def _describe(self) -> bytes:
+        fields = [
+            {"name": field.name, "place": field.place, "type": field.type, "axes": dict(field.axes)}
+            for field in self.fields.values()
+        ]
+        return json.dumps({"capacity": self.capacity, "buckets": self.buckets, "fields": fields}).encode()
+
+
+def _cells(size: int) -> int:
+    return -(-size // CELL)
+
+
+def _whole_pages(cells: int) -> int:
+    """So many cells that they fill whole pages, and therefore cells that start where a page does."""
+    page = mmap.PAGESIZE // CELL
+    return -(-cells // page) * page

@@ -1,0 +1,199 @@
+"""A worker's place in the scoreboard: where it counts, and what can be read of it."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from enum import IntEnum
+
+from appserver.telemetry.layout import FIRST_STATUS, LAST_STATUS, OTHER, Layout
+
+
+class WorkerState(IntEnum):
+    """What a worker says about itself, in the order of its life. FREE: the slot belongs to nobody."""
+
+    FREE = 0
+    BOOTING = 1
+    READY = 2
+    DRAINING = 3
+
+
+_STATES = frozenset(WorkerState)
+
+
+class WorkerSlot:
+    """The place of one worker. The methods and setters are for that worker alone, the getters for anybody.
+
+    A worker calls `begin` first; it then owns the slot until the master retires it.
+    """
+
+    def __init__(self, layout: Layout, ints: memoryview[int], floats: memoryview[float], index: int) -> None:
+        self.index = index
+        self._layout = layout
+        self._ints = ints
+        self._floats = floats
+        self._start = layout.slot(index)
+        self._state = layout.column("state") + index
+        self._load = layout.column("load") + index
+        self._loads = ints[layout.column("load") :][: layout.capacity]
+
+        # Where the cells of the request path lie; the others are looked up by name.
+        self._requests_started = self._cell("requests_started")
+        self._durations = self._cell("durations")
+        self._duration_sum = self._cell("duration_sum")
+        self._bounds = layout.buckets
+        self._first_bound = layout.buckets[0]
+        self._received = self._cell("received_bytes")
+        self._sent = self._cell("sent_bytes")
+        self._connections = self._cell("connections")
+        self._connections_open = self._cell("connections_open")
+        self._sessions = self._cell("sessions")
+        self._sessions_open = self._cell("sessions_open")
+        self._messages = self._cell("messages")
+        self._application_errors = self._cell("application_errors")
+        (_, methods), (_, statuses) = layout.fields["requests"].axes
+        rows = {method: self._cell("requests") + row * len(statuses) for row, method in enumerate(methods)}
+        # Each row is moved so that the status itself is the index; its last cell takes every other status.
+        self._rows = {method: row - FIRST_STATUS for method, row in rows.items()}
+        self._unusual = LAST_STATUS + 1
+        ((_, reasons),) = layout.fields["rejected"].axes
+        self._rejected = {reason: self._cell("rejected") + offset for offset, reason in enumerate(reasons)}
+
+    def _cell(self, name: str) -> int:
+        return self._start + self._layout.offsets[name]
+
+    def begin(self, *, pid: int, generation: int, started_at: float | None = None) -> None:
+        """Take the slot, which is free: BOOTING, no heartbeat yet. `started_at` is seconds since the epoch."""
+        self._ints[self._cell("pid")] = pid
+        self._ints[self._cell("generation")] = generation
+        self._floats[self._cell("started_at")] = time.time() if started_at is None else started_at
+        self._ints[self._state] = WorkerState.BOOTING
+
+    def heartbeat(self, now: float, lag: float) -> None:
+        """Note that the event loop turned at `now` (time.monotonic(), which all processes share), `lag` seconds late."""
+        self._floats[self._cell("loop_lag")] = lag
+        self._floats[self._cell("heartbeat_at")] = now
+
+    def connection_opened(self) -> None:
+        self._ints[self._connections] += 1
+        self._ints[self._connections_open] += 1
+        self._show_load()
+
+    def connection_closed(self) -> None:
+        self._ints[self._connections_open] -= 1
+        self._show_load()
+
+    def _show_load(self) -> None:
+        takes_connections = self._ints[self._state] == WorkerState.READY
+        self._ints[self._load] = self._ints[self._connections_open] + 1 if takes_connections else 0
+
+    def connections_ahead(self) -> int:
+        """How many more connections this worker has open than the ready worker with the fewest; 0 if it is that one."""
+        least = min(filter(None, self._loads), default=0)
+        return max(0, self._ints[self._load] - least)
+
+    def request_started(self) -> None:
+        self._ints[self._requests_started] += 1
+
+    def request_finished(self, method: str, status: int, seconds: float, received: int, sent: int) -> None:
+        """Count a request that `request_started` announced; `status` is 0 where no response was begun."""
+        ints = self._ints
+        row = self._rows.get(method) or self._rows[OTHER]
+        ints[row + (status if FIRST_STATUS <= status <= LAST_STATUS else self._unusual)] += 1
+        # Most requests are quick, and the comparison costs a third of the search.
+        bucket = 0 if seconds <= self._first_bound else bisect_left(self._bounds, seconds)
+        ints[self._durations + bucket] += 1
+        self._floats[self._duration_sum] += seconds
+        ints[self._received] += received
+        ints[self._sent] += sent
+
+    def traffic(self, received: int, sent: int) -> None:
+        """Count octets that belong to no request: WebSocket frames, heads that were refused."""
+        self._ints[self._received] += received
+        self._ints[self._sent] += sent
+
+    def session_opened(self) -> None:
+        self._ints[self._sessions] += 1
+        self._ints[self._sessions_open] += 1
+
+    def session_closed(self) -> None:
+        self._ints[self._sessions_open] -= 1
+
+    def message_received(self) -> None:
+        self._ints[self._messages] += 1
+
+    def message_sent(self) -> None:
+        self._ints[self._messages + 1] += 1
+
+    def rejected(self, reason: str) -> None:
+        """Count a refusal by its reason, a label of `appserver_rejected_total`; one that is not known is "other"."""
+        self._ints[self._rejected.get(reason) or self._rejected[OTHER]] += 1
+
+    def application_error(self) -> None:
+        self._ints[self._application_errors] += 1
+
+    @property
+    def state(self) -> WorkerState:
+        value = self._ints[self._state]
+        return WorkerState(value) if value in _STATES else WorkerState.BOOTING
+
+    @state.setter
+    def state(self, state: WorkerState) -> None:
+        self._ints[self._state] = state
+        self._show_load()
+
+    @property
+    def log_lines_dropped(self) -> int:
+        """Lines that the worker's outputs have lost; the worker stores their sum at its heartbeat."""
+        return self._ints[self._cell("log_lines_dropped")]
+
+    @log_lines_dropped.setter
+    def log_lines_dropped(self, count: int) -> None:
+        self._ints[self._cell("log_lines_dropped")] = count
+
+    @property
+    def pid(self) -> int:
+        return self._ints[self._cell("pid")]
+
+    @property
+    def generation(self) -> int:
+        return self._ints[self._cell("generation")]
+
+    @property
+    def started_at(self) -> float:
+        """Seconds since the epoch."""
+        return self._floats[self._cell("started_at")]
+
+    @property
+    def heartbeat_at(self) -> float:
+        """When the event loop last turned, as time.monotonic(); 0.0 if it has not yet."""
+        return self._floats[self._cell("heartbeat_at")]
+
+    @property
+    def loop_lag(self) -> float:
+        """How late the event loop was at the last heartbeat, in seconds."""
+        return self._floats[self._cell("loop_lag")]
+
+    @property
+    def past_cpu_seconds(self) -> float:
+        """Processor time of the workers that had this slot before."""
+        return self._floats[self._layout.column("past_cpu_seconds") + self.index]
+
+    @property
+    def requests(self) -> int:
+        """How many requests have finished."""
+        return sum(self._ints[self._durations : self._durations + len(self._bounds) + 1])
+
+    @property
+    def in_progress(self) -> int:
+        return max(0, self._ints[self._requests_started] - self.requests)
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return self._ints[self._connections_open]
+
+    @property
+    def sessions(self) -> int:
+        """How many WebSocket sessions are open."""
+        return self._ints[self._sessions_open]
