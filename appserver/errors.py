@@ -58,6 +58,12 @@ class SettingsError(AppserverError):
         self.problems = tuple(problems)
 
 
+class PidFileError(AppserverError):
+    """The pid file cannot be written, or another server holds it."""
+
+    exit_code = 2
+
+
 class ListenerError(AppserverError):
     """A listener cannot be bound."""
 

@@ -1,0 +1,20 @@
+"""The master: the process that holds the listening sockets, the scoreboard and the truth about the workers.
+
+It never imports the application, so nothing that the application does can crash, block or compromise it. It decides
+nothing either: it reports what happened to `supervision.Supervisor` as events and performs the actions that come back.
+Everything it does is an event with a deadline; there is no waiting loop in it.
+
+    program.run     settings → listeners → event loop → exit code
+    master.Master   the shell around the supervisor: events in, actions out
+    zygotes         spawning zygotes and talking to them; workers: what the master knows of a worker process
+    children        the kernel's side: subreaper, pidfds, exit statuses
+    listeners       binding, and keeping over reloads, the listening sockets
+
+Of `worker` it knows nothing but `worker.messages`.
+"""
+
+from __future__ import annotations
+
+from appserver.master.program import run
+
+__all__ = ["run"]

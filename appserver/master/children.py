@@ -1,0 +1,87 @@
+"""The kernel's side of having children: subreaper, pidfds, exit statuses.
+
+The master is the parent of every process below it: of the zygotes because it starts them, of the workers because it is
+the subreaper to which a process falls whose parent has exited. A process identifier is therefore safe to signal for as
+long as the master has not reaped it, and nobody else does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from appserver.supervision.events import ExitStatus
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def become_subreaper() -> None:
+    """Have every process below this one whose parent exits become a child of this one; survives `exec` (prctl(2))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"prctl(PR_SET_CHILD_SUBREAPER): {os.strerror(error)}")
+
+
+class Child:
+    """A child process by its pidfd: tells when it exits, and with what; signals it."""
+
+    def __init__(self, pid: int, on_exit: Callable[[ExitStatus], None], loop: asyncio.AbstractEventLoop) -> None:
+        """Watch the child `pid`; `on_exit` is called once, from the loop."""
+        self.pid = pid
+        self._on_exit = on_exit
+        self._loop = loop
+        self._pidfd = os.pidfd_open(pid)
+        loop.add_reader(self._pidfd, self._reap)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal; does nothing if the process is gone."""
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def _reap(self) -> None:
+        result = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
+        if result is None:
+            return
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._pidfd = -1
+        self._on_exit(_exit_status(result))
+
+
+def reap_strangers(known: Callable[[int], bool]) -> int:
+    """Reap the exited children that nobody watches: what a container's PID 1 and a subreaper inherit; returns how many.
+
+    `known` says whether a pid is somebody's to reap. Stops at the first known one: the kernel always shows the same
+    child first, and its own pidfd will have it reaped before long.
+    """
+    reaped = 0
+    while True:
+        try:
+            exited = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return reaped
+        if exited is None or known(exited.si_pid):
+            return reaped
+        os.waitpid(exited.si_pid, 0)
+        reaped += 1
+
+
+def _exit_status(result: os.waitid_result) -> ExitStatus:
+    if result.si_code == os.CLD_EXITED:
+        return ExitStatus(code=result.si_status, signal=None)
+    return ExitStatus(code=None, signal=result.si_status)
+
+
+def resident_memory(pid: int | None) -> int:
+    """The resident set of a process in bytes; 0 if it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return 0

@@ -1,0 +1,226 @@
+"""The listening sockets: bound before anything else happens, kept over reloads, closed by nobody but the master."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import grp
+import os
+import pwd
+import socket
+import stat
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from appserver.errors import ListenerError
+from appserver.master.port_holder import describe_port_holder
+from appserver.settings import ListenerSettings
+from appserver.settings.address import Address, DescriptorAddress, TCPAddress, UnixAddress
+from appserver.telemetry.logs import get_logger
+from appserver.worker.messages import ListenerGrant
+
+Place = tuple[Address, int]
+
+
+@dataclass(frozen=True, slots=True)
+class BoundListener:
+    """A listening socket, and the name that people know it by: its address, with the port that was chosen for port 0."""
+
+    socket: socket.socket
+    name: str
+    path: Path | None = None  # of a unix socket that this process has made
+
+    def close(self) -> None:
+        self.socket.close()
+        if self.path is not None:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+
+
+class ListenerSet:
+    """Every listening socket of the server, by the address that the settings name.
+
+    An address that is bound stays bound for as long as some settings want it: connections wait in its backlog while
+    workers change, and none is refused.
+    """
+
+    def __init__(self) -> None:
+        self._bound: dict[Place, tuple[BoundListener, ...]] = {}
+
+    def add(self, wanted: Sequence[ListenerSettings]) -> None:
+        """Bind what is wanted and not bound yet, all of it or nothing. Raises ListenerError."""
+        added: dict[Place, tuple[BoundListener, ...]] = {}
+        places = _places(wanted)
+        try:
+            for place, listener in places.items():
+                if place not in self._bound:
+                    added[place] = bind(listener)
+        except ListenerError:
+            for listeners in added.values():
+                _close(listeners)
+            raise
+        self._bound.update(added)
+        for place, listener in places.items():
+            for bound in self._bound[place]:
+                bound.socket.listen(listener.backlog)  # on a listening socket this only sets the backlog anew
+        for place, listeners in added.items():
+            for bound in listeners:
+                get_logger("appserver.master").info("listening", listener=str(place[0]), address=bound.name)
+
+    def keep(self, *wanted: Sequence[ListenerSettings]) -> None:
+        """Close what none of these settings wants any more."""
+        kept = {place for listeners in wanted for place in _places(listeners)}
+        for place in self._bound.keys() - kept:
+            _close(self._bound.pop(place))
+
+    def grants(self, wanted: Sequence[ListenerSettings]) -> tuple[ListenerGrant, ...]:
+        """What a zygote is given for its workers to accept on."""
+        return tuple(
+            ListenerGrant(bound.socket.fileno(), bound.name) for place in _places(wanted) for bound in self._bound[place]
+        )
+
+    def close(self) -> None:
+        """Close everything, and remove the files of unix sockets."""
+        self.keep()
+
+
+def _places(wanted: Sequence[ListenerSettings]) -> dict[Place, ListenerSettings]:
+    """Tell listeners with the same address apart by their order: with port 0 each is a port of its own."""
+    seen: Counter[Address] = Counter()
+    places = {}
+    for listener in wanted:
+        places[listener.bind, seen[listener.bind]] = listener
+        seen[listener.bind] += 1
+    return places
+
+
+def bind(listener: ListenerSettings) -> tuple[BoundListener, ...]:
+    """Bind one listener: several sockets where a host name has several addresses. Raises ListenerError."""
+    match listener.bind:
+        case TCPAddress():
+            return _bind_tcp(listener, listener.bind)
+        case UnixAddress():
+            return (_bind_unix(listener, listener.bind),)
+        case DescriptorAddress():
+            return (_take_over(listener, listener.bind),)
+        case _:
+            raise ListenerError(f"{listener.bind}: not supported yet")
+
+
+def _bind_tcp(listener: ListenerSettings, address: TCPAddress) -> tuple[BoundListener, ...]:
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise ListenerError(f"cannot listen on {address}: {address.host}: {error.strerror}") from error
+    bound: list[BoundListener] = []
+    for family, kind, protocol, _, place in dict.fromkeys(found):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                # Each listener is one address: 0.0.0.0 and [::] may stand side by side.
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(place)
+            sock.listen(listener.backlog)
+        except OSError as error:
+            sock.close()
+            _close(bound)
+            raise ListenerError(f"cannot listen on {address}: {_explain(error, address)}") from error
+        sock.setblocking(False)
+        bound.append(BoundListener(sock, _name(sock)))
+    return tuple(bound)
+
+
+def _bind_unix(listener: ListenerSettings, address: UnixAddress) -> BoundListener:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    path = None if address.is_abstract else Path(address.path)
+    try:
+        if path is None:
+            sock.bind("\0" + address.path[1:])
+        else:
+            _remove_stale(path)
+            # The socket's file is closed to others until its owner and mode are as wanted.
+            before = os.umask(0o177)
+            try:
+                sock.bind(str(path))
+            finally:
+                os.umask(before)
+            _set_owner(path, listener)
+            path.chmod(int(listener.mode, 8))
+        sock.listen(listener.backlog)
+    except OSError as error:
+        sock.close()
+        raise ListenerError(f"cannot listen on {address}: {error.strerror or error}") from error
+    sock.setblocking(False)
+    return BoundListener(sock, str(address), path.absolute() if path else None)
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove the socket that a killed server has left; refuse to take the place of one that lives, or of a file."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise ListenerError(f"cannot listen on unix:{path}: a file that is no socket is in the way")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        result = probe.connect_ex(str(path))
+    if result == errno.ECONNREFUSED:
+        path.unlink()
+    elif result in (0, errno.EAGAIN):  # EAGAIN: it lives, and its backlog is full
+        raise ListenerError(f"cannot listen on unix:{path}: another server is listening on it")
+
+
+def _set_owner(path: Path, listener: ListenerSettings) -> None:
+    if listener.user is None and listener.group is None:
+        return
+    uid = pwd.getpwnam(listener.user).pw_uid if listener.user else -1
+    gid = grp.getgrnam(listener.group).gr_gid if listener.group else -1
+    os.chown(path, uid, gid)
+
+
+def _take_over(listener: ListenerSettings, address: DescriptorAddress) -> BoundListener:
+    """Use a listening socket that this process has inherited. The descriptor stays open, for the next reload."""
+    try:
+        sock = socket.socket(fileno=os.dup(address.fd))
+    except OSError as error:
+        reason = "no such descriptor was inherited" if error.errno == errno.EBADF else f"is no socket ({error.strerror})"
+        raise ListenerError(f"cannot listen on {address}: {reason}") from error
+    if sock.type != socket.SOCK_STREAM:
+        sock.close()
+        raise ListenerError(f"cannot listen on {address}: it is not a stream socket")
+    try:
+        sock.listen(listener.backlog)
+    except OSError as error:
+        sock.close()
+        raise ListenerError(f"cannot listen on {address}: it is not bound to an address ({error.strerror})") from error
+    sock.setblocking(False)
+    return BoundListener(sock, _name(sock))
+
+
+def _name(sock: socket.socket) -> str:
+    """The address that a socket is bound to, in the form of `bind`."""
+    place = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return f"unix:{place}"
+    return str(TCPAddress(place[0], place[1]))
+
+
+def _explain(error: OSError, address: TCPAddress) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            holder = describe_port_holder(address.port)
+            return f"the port is in use by {holder}" if holder else "the port is in use"
+        case errno.EACCES:
+            return "permission denied: ports below 1024 want root or CAP_NET_BIND_SERVICE (workers.user drops it again)"
+        case errno.EADDRNOTAVAIL:
+            return f"{address.host} is not an address of this machine"
+    return error.strerror or str(error)
+
+
+def _close(listeners: Sequence[BoundListener]) -> None:
+    for listener in listeners:
+        listener.close()

@@ -1,0 +1,322 @@
+"""The shell around the supervisor: what happens goes in as events, what is to be done comes out as actions."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import singledispatchmethod
+
+from appserver.errors import AppserverError
+from appserver.master.children import Child, reap_strangers, resident_memory
+from appserver.master.listeners import ListenerSet
+from appserver.master.plan import Plan, refuse_fixed
+from appserver.master.workers import WorkerHandle
+from appserver.master.zygotes import ZygoteHandle
+from appserver.settings import Loaded, differences
+from appserver.supervision.actions import (
+    Action,
+    DrainWorker,
+    DumpStacks,
+    Exit,
+    FinishReload,
+    KillWorker,
+    KillZygote,
+    Log,
+    SpawnWorker,
+    SpawnZygote,
+    StopZygote,
+)
+from appserver.supervision.events import (
+    Event,
+    Failure,
+    ForkFailed,
+    Observed,
+    ReloadRequested,
+    Sample,
+    ScaleRequested,
+    StopRequested,
+    Tick,
+    WorkerExited,
+    WorkerForked,
+    ZygoteExited,
+    ZygoteFailed,
+)
+from appserver.supervision.supervisor import Supervisor
+from appserver.telemetry.logs import LogOutput, get_logger
+from appserver.telemetry.scoreboard import Scoreboard
+from appserver.worker.messages import Drain, ReopenLogs, ZygoteBoot
+
+# Seconds between two looks at the scoreboard.
+OBSERVATION_INTERVAL = 1.0
+
+
+class Master:
+    """Performs what the supervisor decides. `run` is the life of the server after its listeners are bound."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        reread: Callable[[], Loaded],
+        listeners: ListenerSet,
+        scoreboard: Scoreboard,
+        supervisor: Supervisor,
+        output: LogOutput,
+    ) -> None:
+        self._reread = reread
+        self._listeners = listeners
+        self._scoreboard = scoreboard
+        self._supervisor = supervisor
+        self._output = output
+        self._log = get_logger("appserver.master")
+        self._serving = plan  # what the current generation was made from
+        self._wanted = plan  # what the next generation is made from: the last settings that were read and accepted
+        self._plans: dict[int, Plan] = {}
+        self._zygotes: dict[int, ZygoteHandle] = {}
+        self._workers: dict[int, WorkerHandle] = {}
+        self._events: deque[Event] = deque()
+        self._handling = False
+        self._interrupted = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def run(self) -> int:
+        """Supervise until the supervisor says `Exit`; returns the exit code."""
+        self._loop = asyncio.get_running_loop()
+        self._exit: asyncio.Future[int] = self._loop.create_future()
+        self._install_signals()
+        self._perform_all(self._supervisor.start(time.monotonic()))
+        self._observe()
+        return await self._exit
+
+    # ---- events -------------------------------------------------------------------------------------------------------
+
+    def post(self, event: Event) -> None:
+        """Have the supervisor handle an event, and perform what it decides.
+
+        An action that fails at once posts an event of its own, so events queue: each is handled after the actions of
+        the one before it have been performed.
+        """
+        self._events.append(event)
+        if self._handling:
+            return
+        self._handling = True
+        try:
+            while self._events:
+                self._handle(self._events.popleft())
+        finally:
+            self._handling = False
+        self._set_timer()
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case WorkerForked():
+                self._watch(event)
+            case WorkerExited():
+                self._forget(event.worker)
+            case ZygoteExited():
+                self._lose_zygote(event.generation)
+            case _:
+                pass
+        self._perform_all(self._supervisor.handle(event, time.monotonic()))
+
+    def _watch(self, event: WorkerForked) -> None:
+        handle = self._workers.get(event.worker)
+        if handle is not None:
+            handle.forked(event.pid)
+
+    def _forget(self, worker: int) -> None:
+        """A worker is gone: its numbers go to the totals before its scoreboard slot can be given to another."""
+        handle = self._workers.pop(worker, None)
+        if handle is not None:
+            handle.close()
+            self._scoreboard.retire(handle.number - 1)
+
+    def _lose_zygote(self, generation: int) -> None:
+        """A worker forked but not reported when its zygote died is nobody's: without its channel it ends by itself."""
+        self._zygotes.pop(generation, None)
+        for handle in list(self._workers.values()):
+            if handle.generation == generation and handle.child is None:
+                handle.close()
+                del self._workers[handle.worker]
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self._supervisor.next_deadline()
+        if deadline is not None and not self._exit.done():
+            delay = max(0.0, deadline - time.monotonic())
+            self._timer = self._loop.call_later(delay, self.post, Tick())
+
+    # ---- actions ------------------------------------------------------------------------------------------------------
+
+    def _perform_all(self, actions: list[Action]) -> None:
+        for action in actions:
+            self._perform(action)
+
+    @singledispatchmethod
+    def _perform(self, action: Action) -> None:
+        raise TypeError(f"no way to perform {action!r}")
+
+    @_perform.register
+    def _(self, action: SpawnZygote) -> None:
+        """Start a zygote; one of a new generation is made from the settings last accepted."""
+        plan = self._plans.setdefault(action.generation, self._wanted)
+        try:
+            self._zygotes[action.generation] = ZygoteHandle(
+                ZygoteBoot(
+                    generation=action.generation,
+                    settings=plan.settings.model_dump_json(),
+                    scoreboard=self._scoreboard.fd,
+                    listeners=self._listeners.grants(plan.settings.listeners),
+                ),
+                plan.environment(),
+                self._loop,
+                self.post,
+            )
+        except (OSError, AppserverError) as error:
+            self.post(ZygoteFailed(action.generation, Failure("spawn", f"cannot start a zygote: {error}", "", 5)))
+
+    @_perform.register
+    def _(self, action: StopZygote) -> None:
+        if zygote := self._zygotes.get(action.generation):
+            zygote.let_go()
+
+    @_perform.register
+    def _(self, action: KillZygote) -> None:
+        if zygote := self._zygotes.get(action.generation):
+            zygote.kill()
+
+    @_perform.register
+    def _(self, action: SpawnWorker) -> None:
+        handle = WorkerHandle(action.worker, action.number, action.generation, self._loop, self.post)
+        self._workers[action.worker] = handle
+        zygote = self._zygotes.get(action.generation)
+        try:
+            if zygote is None:
+                raise BrokenPipeError("the zygote is gone")
+            handle.order(zygote)
+        except OSError as error:
+            handle.close()
+            del self._workers[action.worker]
+            self.post(ForkFailed(action.worker, str(error)))
+
+    @_perform.register
+    def _(self, action: DrainWorker) -> None:
+        self._tell(action.worker, Drain(action.reason, action.linger))
+
+    @_perform.register
+    def _(self, action: KillWorker) -> None:
+        if worker := self._workers.get(action.worker):
+            worker.kill()
+
+    @_perform.register
+    def _(self, action: DumpStacks) -> None:
+        if worker := self._workers.get(action.worker):
+            worker.dump_stacks(action.blocked)
+
+    @_perform.register
+    def _(self, action: FinishReload) -> None:
+        """Settle what is serving now, and let go of the listeners that nobody is to serve any more."""
+        self._scoreboard.reload_finished(action.result)
+        plan = None if action.generation is None else self._plans[action.generation]
+        if plan is None:
+            self._wanted = self._serving
+        elif action.result == "rolled_back":
+            if self._wanted is plan:
+                self._wanted = self._serving
+        else:
+            self._serving = plan
+        self._listeners.keep(self._serving.settings.listeners, self._wanted.settings.listeners)
+
+    @_perform.register
+    def _(self, action: Log) -> None:
+        getattr(self._log, action.level)(action.event, **action.fields)
+
+    @_perform.register
+    def _(self, action: Exit) -> None:
+        for zygote in self._zygotes.values():
+            zygote.let_go()
+        if not self._exit.done():
+            self._exit.set_result(action.code)
+
+    def _tell(self, worker: int, message: Drain | ReopenLogs) -> None:
+        handle = self._workers.get(worker)
+        if handle is None:
+            return
+        try:
+            handle.send(message)
+        except OSError as error:  # it has just exited, or it hangs: its deadline ends it
+            self._log.debug("worker not reached", worker=handle.number, reason=str(error))
+
+    # ---- signals ------------------------------------------------------------------------------------------------------
+
+    def _install_signals(self) -> None:
+        add = self._loop.add_signal_handler
+        add(signal.SIGTERM, self.post, StopRequested())
+        add(signal.SIGINT, self._interrupt)
+        add(signal.SIGQUIT, self.post, StopRequested(now=True))
+        add(signal.SIGHUP, self.reload)
+        add(signal.SIGUSR1, self.reopen_logs)
+        add(signal.SIGUSR2, self._log.warning, "not supported yet: upgrade in place (USR2)")
+        add(signal.SIGTTIN, self.post, ScaleRequested(delta=1))
+        add(signal.SIGTTOU, self.post, ScaleRequested(delta=-1))
+        add(signal.SIGCHLD, self._reap_strangers)
+
+    def _interrupt(self) -> None:
+        self.post(StopRequested(now=self._interrupted))
+        self._interrupted = True
+
+    def _reap_strangers(self) -> None:
+        """As PID 1, or as the subreaper: reap what fell to this process and is none of its own."""
+        mine = {child.pid for child in self._children()}
+        # A worker that has exited before its zygote has reported it looks like a stranger.
+        if all(worker.child is not None for worker in self._workers.values()):
+            reap_strangers(mine.__contains__)
+
+    def reopen_logs(self) -> None:
+        """Open every log file anew, here and in the workers."""
+        self._output.reopen()
+        for worker in self._workers:
+            self._tell(worker, ReopenLogs())
+
+    def reload(self) -> None:
+        """Read the settings again, and roll over to a generation made from them; refuse, loudly, what cannot be used."""
+        try:
+            loaded = self._reread()
+            refuse_fixed(self._serving.settings, loaded.settings)
+            self._listeners.add(loaded.settings.listeners)
+        except AppserverError as error:
+            self._scoreboard.reload_finished("refused")
+            self._log.error("reload finished", result="refused", reason=str(error))
+            return
+        for change in differences(self._serving.settings, loaded.settings):
+            self._log.info("setting changed", key=change.key, old=change.old, new=change.new)
+        self._wanted = Plan.of(loaded)
+        self.post(ReloadRequested(self._wanted.policy))
+
+    # ---- looking ------------------------------------------------------------------------------------------------------
+
+    def _children(self) -> Iterator[Child]:
+        yield from (zygote.child for zygote in self._zygotes.values())
+        yield from (worker.child for worker in self._workers.values() if worker.child is not None)
+
+    def _observe(self) -> None:
+        """Report once a second how the workers are, from the scoreboard and the kernel."""
+        now = time.monotonic()
+        samples = [self._sample(worker, now) for worker in self._workers.values() if worker.child is not None]
+        self._loop.call_later(OBSERVATION_INTERVAL, self._observe)
+        self.post(Observed(tuple(samples)))
+
+    def _sample(self, worker: WorkerHandle, now: float) -> Sample:
+        slot = self._scoreboard.slot(worker.number - 1)
+        beat = slot.heartbeat_at
+        return Sample(
+            worker=worker.worker,
+            heartbeat_age=now - beat if beat else None,
+            requests=slot.requests,
+            rss_bytes=resident_memory(worker.pid),
+            age=now - worker.forked_at,
+        )

@@ -1,0 +1,52 @@
+"""What a generation is made from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from appserver.errors import Problem, SettingsError
+from appserver.master.cpus import available_cpus
+from appserver.settings import Loaded, Settings, differences, read_env_file
+from appserver.supervision.policy import Policy
+
+# Settings that a running server cannot change, each with the reason.
+FIXED = {
+    "admin.pid_file": "whoever watches the server knows it by this file",
+    "metrics.buckets": "the counts in the old buckets cannot be put into new ones",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One accepted load of the settings, and the policy that follows from it on this machine."""
+
+    loaded: Loaded
+    policy: Policy
+
+    @classmethod
+    def of(cls, loaded: Loaded) -> Plan:
+        return cls(loaded, Policy.from_settings(loaded.settings, cpus=available_cpus()))
+
+    @property
+    def settings(self) -> Settings:
+        return self.loaded.settings
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the generation's processes: this process's, with `app.env_file` over it.
+
+        Raises SettingsError when the file cannot be read (any more).
+        """
+        path = self.settings.app.env_file
+        return {**os.environ, **(read_env_file(path) if path else {})}
+
+
+def refuse_fixed(old: Settings, new: Settings) -> None:
+    """Raise SettingsError, with every one of them, if a setting differs that cannot change while the server runs."""
+    problems = [
+        Problem("reload", change.key, str(change.new), f"cannot change while the server runs: {FIXED[change.key]}; restart it")
+        for change in differences(old, new)
+        if change.key in FIXED
+    ]
+    if problems:
+        raise SettingsError(problems)

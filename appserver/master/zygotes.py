@@ -1,0 +1,113 @@
+"""The master's hold on a zygote: starting it, asking it for workers, hearing what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from appserver.master.children import Child
+from appserver.supervision.events import (
+    Event,
+    ExitStatus,
+    Failure,
+    ForkFailed,
+    WorkerForked,
+    ZygoteExited,
+    ZygoteFailed,
+    ZygoteReady,
+)
+from appserver.worker.messages import BootFailed, Channel, Fork, Forked, ForkRefused, Imported, ZygoteBoot
+
+Post = Callable[[Event], None]
+
+
+class ZygoteHandle:
+    """One zygote process, from its start to its exit. Everything that happens to it is posted as an event."""
+
+    def __init__(self, boot: ZygoteBoot, environ: Mapping[str, str], loop: asyncio.AbstractEventLoop, post: Post) -> None:
+        """Start the zygote. Raises OSError when the kernel has no process for it."""
+        self.generation = boot.generation
+        self._loop = loop
+        self._post = post
+        self._channel, theirs = Channel.pair()
+        boot_file = os.memfd_create("appserver-boot")
+        try:
+            os.write(boot_file, boot.dump().encode())
+            inherited = (theirs.fileno(), boot_file, boot.scoreboard, *(grant.fd for grant in boot.listeners))
+            pid = _spawn([str(theirs.fileno()), str(boot_file)], inherited, environ)
+        except OSError:
+            self._channel.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(boot_file)
+        self.child = Child(pid, self._exited, loop)
+        self._channel.set_blocking(False)
+        self._open = True
+        loop.add_reader(self._channel.fileno(), self._receive)
+
+    def fork(self, worker: int, number: int, descriptors: Sequence[int]) -> None:
+        """Ask for a worker, with the descriptors that `Fork` names; the answer is an event.
+
+        Raises OSError when the zygote is gone.
+        """
+        self._channel.send(Fork(worker, number), descriptors)
+
+    def let_go(self) -> None:
+        """Close the channel: the zygote exits once its workers have."""
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._channel.fileno())
+            self._channel.close()
+
+    def kill(self) -> None:
+        """Send SIGKILL; workers are not affected."""
+        self.child.signal(signal.SIGKILL)
+
+    def _receive(self) -> None:
+        """Post what the zygote says, all of it; returns when there is nothing more."""
+        while self._open:
+            try:
+                received = self._channel.receive()
+            except BlockingIOError:
+                return
+            if received is None:
+                self.let_go()
+                return
+            message, _ = received
+            match message:
+                case Imported():
+                    self._post(ZygoteReady(self.generation, message.preloaded))
+                case BootFailed():
+                    self._post(ZygoteFailed(self.generation, failure_of(message)))
+                case Forked():
+                    self._post(WorkerForked(message.worker, message.pid))
+                case ForkRefused():
+                    self._post(ForkFailed(message.worker, message.reason))
+
+    def _exited(self, status: ExitStatus) -> None:
+        self._receive()  # its last words come first
+        self.let_go()
+        self._post(ZygoteExited(self.generation, status))
+
+
+def failure_of(message: BootFailed) -> Failure:
+    """What the supervisor is told of a failed boot."""
+    return Failure(message.kind, message.message, message.traceback, message.exit_code)
+
+
+def _spawn(arguments: list[str], inherited: Iterable[int], environ: Mapping[str, str]) -> int:
+    """Start a zygote in a process group of its own; returns its pid.
+
+    A group of its own keeps Ctrl-C on a terminal from reaching it: the master alone decides how its workers stop.
+    `-P` keeps the current directory off the module path while appserver itself is imported: a `queue.py` beside the
+    application must not replace the standard library's. Duplicating a descriptor onto itself is how posix_spawn(3)
+    passes it on through exec.
+    """
+    command = [sys.executable, "-P", "-m", "appserver.worker", *arguments]
+    actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in inherited]
+    return os.posix_spawn(sys.executable, command, environ, file_actions=actions, setpgroup=0)
+

@@ -1,0 +1,27 @@
+"""How a failed boot is put into a message for the master."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Literal
+
+from appserver.errors import ApplicationImportError, AppserverError
+from appserver.worker.messages import MAX_SUMMARY_LENGTH, MAX_TRACEBACK_LENGTH, BootFailed, shorten
+
+FailureKind = Literal["import", "startup", "bug"]
+
+
+def describe_failure(error: AppserverError) -> BootFailed:
+    """The message for an error that the operator can do something about."""
+    kind: FailureKind = "import" if isinstance(error, ApplicationImportError) else "startup"
+    return _boot_failed(kind, str(error), getattr(error, "traceback", ""), error.exit_code)
+
+
+def describe_bug(error: BaseException) -> BootFailed:
+    """The message for an error that appserver did not expect."""
+    summary = f"a bug in appserver: {type(error).__name__}: {error}"
+    return _boot_failed("bug", summary, "".join(traceback.format_exception(error)), AppserverError.exit_code)
+
+
+def _boot_failed(kind: FailureKind, summary: str, trace: str, exit_code: int) -> BootFailed:
+    return BootFailed(kind, shorten(summary, MAX_SUMMARY_LENGTH), shorten(trace, MAX_TRACEBACK_LENGTH), exit_code)

@@ -1,0 +1,204 @@
+"""What master, zygotes and workers say to each other, and the channel that carries it.
+
+A channel is one end of a `SOCK_SEQPACKET` socket pair: a message is one datagram of JSON, order is kept, and the end of
+one side is the end-of-file of the other. That end-of-file is the lifeline: only the master holds its end of a channel,
+so a zygote or worker that reads end-of-file knows that the master is gone.
+
+    master → zygote    `Fork` (with two descriptors: the worker's channel, and a file for its stacks)
+    zygote → master    `Imported` or `BootFailed`, then `Forked` or `ForkRefused` for each `Fork`
+    master → worker    `Drain`, `ReopenLogs`
+    worker → master    `Ready` or `BootFailed`
+
+What a zygote needs to boot is too much for a datagram and is wanted again when it starts over without preload: it is a
+`ZygoteBoot`, written to an anonymous file that the zygote inherits.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+DrainReason = Literal["reload", "stop", "recycle", "scale_down"]
+
+# Has a worker write the stacks of its threads into the file that came with its `Fork`. A real-time signal: applications
+# and libraries use the named ones.
+STACKS_SIGNAL = signal.SIGRTMIN + 5
+
+# A datagram has to fit into the socket's send buffer, about 208 KiB by default. The longest message is a `BootFailed`; a
+# character of its texts takes up to six octets as JSON.
+MAX_MESSAGE_SIZE = 128 * 1024
+MAX_SUMMARY_LENGTH = 2 * 1024
+MAX_TRACEBACK_LENGTH = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """Fork a worker. Two descriptors come with it: the worker's end of its channel, and the file for its stacks."""
+
+    worker: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """The zygote can fork workers. `threads` names what stood in the way of a preload; `preloaded` is then false."""
+
+    preloaded: bool
+    threads: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BootFailed:
+    """A zygote or a worker cannot come up; it exits right after saying so.
+
+    `kind` is "import" (exit code 4), "startup" (5) or "bug" (70); `traceback` is the application's, as text.
+    """
+
+    kind: Literal["import", "startup", "bug"]
+    message: str
+    traceback: str
+    exit_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """A worker runs as process `pid`, already a child of the master."""
+
+    worker: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForkRefused:
+    """The kernel did not give the zygote a process; `reason` is its error."""
+
+    worker: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The worker accepts connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Stop accepting, finish what runs, exit. All durations in seconds, as in the settings of the worker's master."""
+
+    reason: DrainReason
+    linger: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReopenLogs:
+    """Open log files anew, after a rotation."""
+
+
+Message = Fork | Imported | BootFailed | Forked | ForkRefused | Ready | Drain | ReopenLogs
+
+_TYPES: dict[str, type[Message]] = {
+    kind.__name__: kind for kind in (Fork, Imported, BootFailed, Forked, ForkRefused, Ready, Drain, ReopenLogs)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerGrant:
+    """A listening socket that the zygote inherits: its descriptor and the name that logs and metrics show."""
+
+    fd: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ZygoteBoot:
+    """All that a zygote needs: `settings` as JSON, and the descriptors it inherits."""
+
+    generation: int
+    settings: str
+    scoreboard: int
+    listeners: tuple[ListenerGrant, ...]
+
+    def dump(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def load(cls, text: str) -> ZygoteBoot:
+        fields = json.loads(text)
+        fields["listeners"] = tuple(ListenerGrant(**grant) for grant in fields["listeners"])
+        return cls(**fields)
+
+
+class Channel:
+    """One end of a channel. Used blocking by the zygote, non-blocking by the event loops of master and workers."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+
+    @classmethod
+    def pair(cls) -> tuple[Channel, Channel]:
+        """Two connected ends, closed on exec."""
+        left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        return cls(left), cls(right)
+
+    @classmethod
+    def from_fd(cls, fd: int) -> Channel:
+        """Take over descriptor `fd`; the channel closes it."""
+        return cls(socket.socket(fileno=fd))
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def set_blocking(self, blocking: bool) -> None:
+        self._socket.setblocking(blocking)
+
+    def send(self, message: Message, fds: Sequence[int] = ()) -> None:
+        """Send one message, with copies of `fds`.
+
+        Raises OSError when the other side is gone (`BrokenPipeError`, `ConnectionResetError`) or, on a non-blocking
+        end, does not read (`BlockingIOError`).
+        """
+        fields = {"type": type(message).__name__, **asdict(message)}
+        data = json.dumps(fields, ensure_ascii=False).encode(errors="replace")
+        if fds:
+            socket.send_fds(self._socket, [data], list(fds))
+        else:
+            self._socket.send(data)
+
+    def receive(self) -> tuple[Message, list[int]] | None:
+        """Return the next message and its descriptors (the caller's to close), or None at end-of-file.
+
+        Raises BlockingIOError on a non-blocking end that has nothing.
+        """
+        try:
+            data, fds, _, _ = socket.recv_fds(self._socket, MAX_MESSAGE_SIZE, 4)
+        except ConnectionResetError:
+            return None
+        if not data:
+            return None
+        fields = json.loads(data)
+        message = _TYPES[fields.pop("type")](**fields)
+        if isinstance(message, Imported):
+            message = Imported(message.preloaded, tuple(message.threads))
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        return message, fds
+
+    def detach(self) -> int:
+        """Give the descriptor away; the channel is not to be used afterwards."""
+        return self._socket.detach()
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def shorten(text: str, limit: int) -> str:
+    """Cut the middle out of a text too long for a message: a traceback says most at its end, and next most at its start."""
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"

@@ -1,0 +1,53 @@
+"""What a zygote gives up, and the limits it takes, before any of the application's code runs."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import resource
+
+from appserver.errors import StartupError
+from appserver.settings import WorkersSettings
+
+
+def drop(settings: WorkersSettings) -> None:
+    """Apply `max_open_files`, `umask`, `group` and `user` of `[workers]` to this process, for good.
+
+    Supplementary groups become those of the user (of nobody, if only a group is named). Raises StartupError when the
+    process may not do it: an application that was to run as somebody else must never run as root instead.
+    """
+    if settings.max_open_files:
+        _limit_open_files(settings.max_open_files)
+    if settings.umask is not None:
+        os.umask(int(settings.umask, 8))
+    if settings.user is None and settings.group is None:
+        return
+    user = None if settings.user is None else pwd.getpwnam(settings.user)
+    gid = grp.getgrnam(settings.group).gr_gid if settings.group is not None else user.pw_gid if user else os.getgid()
+    try:
+        # In this order: once the user is given up, the groups cannot be changed any more.
+        if user is not None:
+            os.initgroups(user.pw_name, gid)
+        else:
+            os.setgroups([gid])
+        os.setresgid(gid, gid, gid)
+        if user is not None:
+            os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
+            os.environ.update(HOME=user.pw_dir, USER=user.pw_name, LOGNAME=user.pw_name)
+    except PermissionError as error:
+        who = settings.user or settings.group
+        raise StartupError(
+            f"workers.user, workers.group: this process may not become {who!r} ({error.strerror}); start appserver as root"
+        ) from error
+
+
+def _limit_open_files(wanted: int) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
+    except (ValueError, PermissionError) as error:
+        raise StartupError(
+            f"workers.max_open_files = {wanted}: the hard limit of this process is {hard}; raise it where appserver is "
+            f"started (LimitNOFILE= in a systemd unit, --ulimit for a container)"
+        ) from error

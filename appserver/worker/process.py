@@ -1,0 +1,238 @@
+"""A worker: one life from the fork to the exit.
+
+    import → lifespan start-up → accept → Ready … stop → finish what runs → lifespan shutdown → exit
+
+Three things end a worker in an orderly way, and all three set `_stop`: the master's `Drain`, the end-of-file on the
+channel (the master is gone), and SIGTERM (somebody ends this one worker).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import faulthandler
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+
+from setproctitle import setproctitle
+
+from appserver.asgi.lifespan import Lifespan
+from appserver.asgi.loader import load_application
+from appserver.asgi.types import ASGIApplication
+from appserver.engine.listener import Listener
+from appserver.engine.server import Server
+from appserver.errors import AppserverError
+from appserver.settings import Settings
+from appserver.telemetry.access_log import AccessLog
+from appserver.telemetry.logs import LogOutput, configure, get_logger
+from appserver.telemetry.scoreboard import Scoreboard
+from appserver.worker.failure import describe_bug, describe_failure
+from appserver.worker.heartbeat import Heartbeat
+from appserver.worker.messages import STACKS_SIGNAL, BootFailed, Channel, Drain, Fork, Ready, ReopenLogs, ZygoteBoot
+
+# What cancelled tasks get to end themselves, in seconds. Part of the time that the master allows for a drain.
+CANCELLATION_GRACE = 1.0
+
+
+def run(
+    order: Fork,
+    channel: Channel,
+    stacks: int,
+    boot: ZygoteBoot,
+    scoreboard: Scoreboard,
+    application: ASGIApplication | None,
+) -> int:
+    """Live as the worker that `order` asks for; returns the exit code.
+
+    `stacks` is the file for the stacks of a blocked or crashing worker; `application` is None unless preloaded.
+    """
+    # Both work while Python code does not: the one when the loop is blocked, the other on SIGSEGV and its kind.
+    faulthandler.register(STACKS_SIGNAL, file=stacks, all_threads=True)
+    faulthandler.enable(file=stacks, all_threads=True)
+    settings = Settings.model_validate_json(boot.settings)
+    setproctitle(f"appserver: worker {order.number} g{boot.generation}")
+    output = configure(settings.logging, process="worker", worker=order.number, generation=boot.generation)
+    output.start_writer()
+    slot = scoreboard.slot(order.number - 1)
+    slot.begin(pid=os.getpid(), generation=boot.generation)
+    loop = loop_factory(settings.workers.loop)()
+    asyncio.set_event_loop(loop)
+    worker = Worker(loop, channel, boot, settings, Heartbeat(slot), output, application)
+    try:
+        return loop.run_until_complete(worker.run())
+    finally:
+        # What the application registered runs as at the end of any program, although the process ends by os._exit.
+        atexit._run_exitfuncs()
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        output.close()
+
+
+def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    """The maker of event loops for `workers.loop`: "auto" is uvloop where it is installed."""
+    if name == "asyncio":
+        return asyncio.new_event_loop
+    try:
+        import uvloop
+    except ImportError:
+        if name == "uvloop":
+            raise
+        return asyncio.new_event_loop
+    return uvloop.new_event_loop
+
+
+class Worker:
+    """What runs inside a worker's event loop."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        channel: Channel,
+        boot: ZygoteBoot,
+        settings: Settings,
+        heartbeat: Heartbeat,
+        output: LogOutput,
+        application: ASGIApplication | None,
+    ) -> None:
+        self._loop = loop
+        self._channel = channel
+        self._boot = boot
+        self._settings = settings
+        self._heartbeat = heartbeat
+        self._output = output
+        self._application = application
+        self._log = get_logger("appserver.worker")
+        self._access_log = AccessLog(settings.access_log) if settings.access_log.enabled else None
+        self._stop: asyncio.Future[Drain] = loop.create_future()
+
+    async def run(self) -> int:
+        """Boot, serve until told to stop, drain; returns the exit code."""
+        self._heartbeat.start(self._loop)
+        self._channel.set_blocking(False)
+        self._loop.add_reader(self._channel.fileno(), self._receive)
+        self._loop.add_signal_handler(signal.SIGTERM, self._stop_with, Drain("stop", self._settings.shutdown.linger))
+        try:
+            application = self._application or load_application(self._settings.app)
+            lifespan = Lifespan(application, self._settings.app.lifespan)
+            if not await self._start(lifespan):
+                return 0
+            server = self._serve(application, lifespan)
+        except AppserverError as error:
+            return self._fail(describe_failure(error))
+        except Exception as error:  # a bug of ours has to reach the master as well, or it would wait for boot_timeout
+            return self._fail(describe_bug(error))
+        self._send(Ready())
+        drain = await self._stop
+        await self._finish(server, drain)
+        await self._shut_down(lifespan)
+        await self._cancel_what_is_left()
+        return 0
+
+    async def _start(self, lifespan: Lifespan) -> bool:
+        """Run the lifespan start-up; False if the worker was told to stop meanwhile."""
+        startup = asyncio.ensure_future(lifespan.startup())
+        await asyncio.wait({startup, self._stop}, return_when=asyncio.FIRST_COMPLETED)
+        if startup.done():
+            startup.result()
+            return True
+        startup.cancel()
+        await lifespan.cancel()
+        return False
+
+    def _serve(self, application: ASGIApplication, lifespan: Lifespan) -> Server:
+        server = Server(
+            application,
+            http=self._settings.http,
+            workers=self._settings.workers,
+            root_path=self._settings.app.root_path,
+            state=lifespan.state,
+            slot=self._heartbeat.slot,
+            access_log=self._access_log,
+            logger=get_logger("appserver.engine"),
+        )
+        server.start([Listener.from_fd(grant.fd, grant.name) for grant in self._boot.listeners])
+        return server
+
+    async def _finish(self, server: Server, drain: Drain) -> None:
+        """Drain the server; at `graceful_timeout`, say what is still running, and cancel it."""
+        limit = self._settings.workers.graceful_timeout
+        server.begin_drain(drain.linger)
+        try:
+            async with asyncio.timeout(limit):
+                await server.wait_drained()
+        except TimeoutError:
+            for running in server.running():
+                self._log.warning(
+                    "request cancelled",
+                    method=running.method,
+                    path=running.path,
+                    age_seconds=round(running.age, 3),
+                    reason=f"still running {limit:g} s after the drain began (workers.graceful_timeout)",
+                    stack=describe_stack(running.task),
+                )
+            server.cancel()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CANCELLATION_GRACE):
+                    await server.wait_drained()
+        server.close()
+
+    async def _shut_down(self, lifespan: Lifespan) -> None:
+        limit = self._settings.workers.lifespan_timeout
+        try:
+            async with asyncio.timeout(limit):
+                await lifespan.shutdown()
+        except TimeoutError:
+            self._log.error("lifespan shutdown cut off", reason=f"took longer than {limit:g} s (workers.lifespan_timeout)")
+            await lifespan.cancel()
+        except AppserverError as error:
+            self._log.error("lifespan shutdown failed", reason=str(error))
+
+    async def _cancel_what_is_left(self) -> None:
+        """Cancel the tasks that the application has left running, as `asyncio.run` does, but not for longer than a moment."""
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CANCELLATION_GRACE)
+        await self._loop.shutdown_asyncgens()
+
+    def _receive(self) -> None:
+        try:
+            received = self._channel.receive()
+        except BlockingIOError:
+            return
+        if received is None:
+            # The lifeline: nobody is left to supervise this worker.
+            self._log.warning("master is gone", advice="the worker finishes what it is serving and exits")
+            self._loop.remove_reader(self._channel.fileno())
+            self._stop_with(Drain("stop", self._settings.shutdown.linger))
+        elif isinstance(received[0], Drain):
+            self._stop_with(received[0])
+        elif isinstance(received[0], ReopenLogs):
+            self._output.reopen()
+            if self._access_log is not None:
+                self._access_log.reopen()
+
+    def _stop_with(self, drain: Drain) -> None:
+        if not self._stop.done():
+            self._stop.set_result(drain)
+
+    def _fail(self, failure: BootFailed) -> int:
+        self._send(failure)
+        return failure.exit_code
+
+    def _send(self, message: Ready | BootFailed) -> None:
+        with contextlib.suppress(OSError):  # the master is gone; the end-of-file says so to whoever reads it next
+            self._channel.send(message)
+
+
+def describe_stack(task: asyncio.Task[None]) -> str:
+    """Where a task stands, outermost frame first, as text."""
+    frames = task.get_stack(limit=16)
+    return "".join(traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames).format())

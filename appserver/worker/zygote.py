@@ -1,0 +1,201 @@
+"""The zygote: imports once, forks often."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+
+from setproctitle import setproctitle
+
+from appserver.asgi.loader import load_application
+from appserver.asgi.types import ASGIApplication
+from appserver.errors import AppserverError
+from appserver.settings import Settings
+from appserver.telemetry.logs import LogOutput, configure, get_logger
+from appserver.telemetry.scoreboard import Scoreboard
+from appserver.worker import privileges, process
+from appserver.worker.failure import describe_bug, describe_failure
+from appserver.worker.messages import Channel, Fork, Forked, ForkRefused, Imported, ZygoteBoot
+
+# How long workers get, on top of their own drain, before a zygote that has lost its master kills them. In seconds.
+ORPHAN_MARGIN = 2.0
+
+
+class Zygote:
+    """The zygote of one generation. `run` is its whole life."""
+
+    def __init__(self, channel: Channel, boot_fd: int, boot: ZygoteBoot, *, threads: tuple[str, ...] = ()) -> None:
+        self._channel = channel
+        self._boot_fd = boot_fd
+        self._boot = boot
+        self._threads = threads
+        self._settings = Settings.model_validate_json(boot.settings)
+        self._scoreboard = Scoreboard.attach(boot.scoreboard)
+        self._application: ASGIApplication | None = None
+        self._workers: list[int] = []  # pidfds
+        self._log_output: LogOutput | None = None
+
+    def run(self) -> int:
+        """Boot, then fork workers as asked until the master closes the channel; returns the exit code."""
+        _ignore_signals()
+        setproctitle(f"appserver: zygote g{self._boot.generation}")
+        self._log_output = configure(self._settings.logging, process="zygote", generation=self._boot.generation)
+        try:
+            privileges.drop(self._settings.workers)
+            imported = self._preload()
+        except AppserverError as error:
+            self._channel.send(describe_failure(error))
+            return error.exit_code
+        except Exception as error:  # a bug of ours has to reach the master as well, or it would wait for boot_timeout
+            self._channel.send(describe_bug(error))
+            return AppserverError.exit_code
+        for fd in (self._channel.fileno(), self._boot.scoreboard, *(grant.fd for grant in self._boot.listeners)):
+            os.set_inheritable(fd, False)
+        os.close(self._boot_fd)
+        self._channel.send(imported)
+        return self._serve()
+
+    def _preload(self) -> Imported:
+        """Import the application if `preload` is on; start over without if that left threads behind.
+
+        A thread does not survive a fork, but the locks it holds do: a worker forked from such a zygote may hang at any
+        time. The only clean state is that of a process which has not imported the application.
+        """
+        if self._threads or not self._settings.workers.preload:
+            return Imported(preloaded=False, threads=self._threads)
+        application = load_application(self._settings.app)
+        threads = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+        if not threads and (unnamed := _kernel_threads() - 1):
+            threads = [f"{unnamed} started outside Python"]
+        if threads:
+            self._start_over(threads)
+        self._application = application
+        # The objects made so far are shared with every worker; what the collector never looks at is never copied.
+        gc.collect()
+        gc.freeze()
+        return Imported(preloaded=True)
+
+    def _start_over(self, threads: list[str]) -> None:
+        assert self._log_output is not None
+        get_logger("appserver.worker").warning(
+            "preload given up",
+            reason="the application starts threads while it is imported, and threads do not survive a fork",
+            threads=threads,
+            advice="start them in the lifespan start-up, or set workers.preload = false",
+        )
+        self._log_output.flush()
+        descriptors = [str(self._channel.fileno()), str(self._boot_fd)]
+        os.execv(sys.executable, [sys.executable, "-m", "appserver.worker", *descriptors, *threads])
+
+    def _serve(self) -> int:
+        while (received := self._channel.receive()) is not None:
+            message, fds = received
+            if isinstance(message, Fork):
+                self._fork(message, Channel.from_fd(fds[0]), stacks=fds[1])
+        self._outlive_workers()
+        return 0
+
+    def _fork(self, order: Fork, channel: Channel, stacks: int) -> None:
+        """Fork twice: the process in between exits at once, and the worker becomes a child of the subreaper."""
+        reader, writer = os.pipe()
+        try:
+            between = os.fork()
+        except OSError as error:
+            between = -1
+            os.write(writer, b"-%d" % (error.errno or errno.EAGAIN))
+        if between == 0:
+            self._fork_again(order, channel, stacks, reader, writer)
+        os.close(writer)
+        channel.close()
+        os.close(stacks)
+        answer = int(os.read(reader, 32) or b"-%d" % errno.EAGAIN)
+        os.close(reader)
+        if between > 0:
+            os.waitpid(between, 0)
+        if answer < 0:
+            self._channel.send(ForkRefused(order.worker, os.strerror(-answer)))
+            return
+        self._workers = [pidfd for pidfd in self._workers if not _has_exited(pidfd)]
+        self._workers.append(os.pidfd_open(answer))
+        self._channel.send(Forked(order.worker, answer))
+
+    def _fork_again(self, order: Fork, channel: Channel, stacks: int, reader: int, writer: int) -> None:
+        """The process in between: forks the worker, reports its pid or the error, exits. Never returns."""
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.write(writer, b"-%d" % (error.errno or errno.EAGAIN))
+            os._exit(1)
+        if pid > 0:
+            os.write(writer, b"%d" % pid)
+            os._exit(0)
+        os.close(reader)
+        os.close(writer)
+        self._channel.close()
+        for pidfd in self._workers:
+            os.close(pidfd)
+        _exit_with(lambda: process.run(order, channel, stacks, self._boot, self._scoreboard, self._application))
+
+    def _outlive_workers(self) -> None:
+        """The master let go: wait for the workers that are left, and kill those that do not come to an end.
+
+        After an ordinary retirement they have all exited before. If the master died, they drain by themselves, and
+        nobody else is left to end those that cannot.
+        """
+        workers = self._settings.workers
+        patience = self._settings.shutdown.linger + workers.graceful_timeout + workers.lifespan_timeout + ORPHAN_MARGIN
+        deadline = time.monotonic() + patience
+        remaining = [pidfd for pidfd in self._workers if not _has_exited(pidfd)]
+        while remaining and (left := deadline - time.monotonic()) > 0:
+            _wait_for_exit(remaining, left)
+            remaining = [pidfd for pidfd in remaining if not _has_exited(pidfd)]
+        for pidfd in remaining:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+
+def _exit_with(body: Callable[[], int]) -> None:
+    """End this process with the code that `body` returns, whatever happens in it: never unwind into the zygote's frames."""
+    code = 70
+    try:
+        code = body()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _wait_for_exit(pidfds: Sequence[int], seconds: float) -> bool:
+    """Wait until one of these processes is gone; False if none is in time."""
+    poll = select.poll()
+    for pidfd in pidfds:
+        poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))
+
+
+def _has_exited(pidfd: int) -> bool:
+    """Whether the process behind `pidfd` is gone; closes the descriptor if so."""
+    if gone := _wait_for_exit([pidfd], 0):
+        os.close(pidfd)
+    return gone
+
+
+def _kernel_threads() -> int:
+    """The number of threads of this process as the kernel counts them, with those of C libraries."""
+    return len(os.listdir("/proc/self/task"))
+
+
+def _ignore_signals() -> None:
+    """A zygote ends by its channel only: a service manager that signals the whole group must not cut the drain short.
+
+    A handler that does nothing, not SIG_IGN: that would be inherited by every program that the application starts.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, lambda *_: None)
