@@ -1,0 +1,133 @@
+"""From `[app]` of the settings to one callable of ASGI 3.0."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from appserver.asgi import hints
+from appserver.asgi.asgi2 import ASGI2Adapter
+from appserver.asgi.interfaces import argument_counts, detect, instances_are_applications, is_async
+from appserver.asgi.target import Target
+from appserver.asgi.tracebacks import describe
+from appserver.asgi.types import ASGIApplication, Receive, Scope, Send
+from appserver.settings import AppSettings
+
+
+def load_application(app: AppSettings) -> ASGIApplication:
+    """Import the application, call its factory if it has one, and adapt it to ASGI 3.0.
+
+    Puts `app.directory` first on sys.path and leaves it there, because applications import while they run, too. What is
+    returned gives a coroutine when it is called. Raises ApplicationImportError, whatever the application's code raises;
+    sys.path is then as it was.
+    """
+    target = Target.parse(app.target)
+    directory = Path(os.path.abspath(app.directory))  # noqa: PTH100 resolve() would see through a "current" link
+    with _first_on_path(target, directory):
+        found = target.load(directory)
+        if app.factory:
+            found = _make(target, found)
+        if not callable(found):
+            raise target.failure(_explain_not_callable(found))
+        interface = detect(found) if app.interface == "auto" else app.interface
+        if interface is None:
+            raise target.failure(_explain_unclear(found))
+        if interface == "asgi2":
+            return ASGI2Adapter(found)
+        if interface == "wsgi":
+            return _adapt_wsgi(target, found)
+        return found if is_async(found) else _with_coroutine(found)
+
+
+@contextmanager
+def _first_on_path(target: Target, directory: Path) -> Iterator[None]:
+    if not directory.is_dir():
+        raise target.failure([f"app.directory = {directory}: there is no such directory"])
+    if not os.access(directory, os.R_OK | os.X_OK):
+        # Python passes over a directory that it may not read, and then does not find what everybody else sees there.
+        raise target.failure([f"app.directory = {directory}: the user with uid {os.getuid()} may not read it"])
+    before = sys.path.copy()
+    sys.path.insert(0, str(directory))
+    try:
+        yield
+    except BaseException:
+        sys.path[:] = before
+        raise
+
+
+def _make(target: Target, factory: object) -> object:
+    """Call a factory and return the application."""
+    if not callable(factory):
+        raise target.failure([f"app.factory is set, but this is a {type(factory).__qualname__}, not a function"])
+    counts = argument_counts(factory)
+    if counts and 0 not in counts:
+        if detect(factory) is not None:
+            raise target.failure(["this is an application, not a factory: set app.factory = false"])
+        raise target.failure(["the factory is called without arguments, but cannot do without some"])
+    if is_async(factory):
+        raise target.failure(
+            [
+                "the factory is an async function, but an application is made before the event loop runs",
+                "make it a plain function, and do what has to be awaited at the lifespan's start-up",
+            ]
+        )
+    try:
+        made = factory()
+    except BaseException as error:
+        raise target.failure([f"the factory raises {describe(error)}"], error) from error
+    if not callable(made):
+        if inspect.iscoroutine(made):
+            made.close()
+        raise target.failure([f"the factory returns a {type(made).__qualname__}, which is not an application"])
+    return made
+
+
+def _explain_not_callable(found: object) -> list[str]:
+    if isinstance(found, ModuleType):
+        return ["this is a module, not an application", *hints.applications(found, prefix=f"{found.__name__}:")]
+    return [f"this is a {type(found).__qualname__}, not an application: it cannot be called"]
+
+
+def _explain_unclear(found: Callable[..., Any]) -> list[str]:
+    """Say why a callable is not taken for an application of any kind."""
+    counts = argument_counts(found)
+    if is_async(found):
+        return [
+            "this is async, but does not take (scope, receive, send)",
+            "an application of ASGI takes these three; a factory must not be async",
+        ]
+    if inspect.isclass(found) and instances_are_applications(found):
+        if 0 in counts:
+            return ["this is a class; its instances are applications: set app.factory = true (--factory)"]
+        return ["this is a class; its instances are applications: name one of these"]
+    if counts == {0}:
+        return ["this takes no arguments, like a factory: set app.factory = true (--factory) if it is one"]
+    return [
+        "it cannot be told from its signature what kind of application this is",
+        'set app.interface = "asgi3" (scope, receive, send), "asgi2" (scope) or "wsgi" (environ, start_response)',
+        *(["or app.factory = true (--factory) if it makes the application"] if 0 in counts else []),
+    ]
+
+
+def _adapt_wsgi(target: Target, application: Callable[..., Any]) -> ASGIApplication:
+    try:
+        from appserver.asgi.wsgi import WSGIAdapter  # noqa: PLC0415 behind it is an extra, not always installed
+    except ModuleNotFoundError as error:
+        lines = ['this is a WSGI application, which needs the extra "wsgi"', "pip install appserver[wsgi]"]
+        raise target.failure(lines) from error
+    return WSGIAdapter(application)
+
+
+def _with_coroutine(application: Callable[..., Any]) -> ASGIApplication:
+    """Wrap what may return any awaitable, so that calling it always gives a coroutine, which a task can be made of."""
+
+    async def awaiting(scope: Scope, receive: Receive, send: Send) -> None:
+        await application(scope, receive, send)
+
+    return awaiting
