@@ -1,0 +1,134 @@
+"""How each server is installed and started: one worker, uvloop, its fastest documented options.
+
+Every peer lives in a virtual environment of its own, made with the interpreter that runs the benchmarks and with the
+same versions of uvloop and httptools, so that servers are compared and not their dependencies.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.benchmarks.workloads import Workload
+from tests.support import toml
+
+ROOT = Path(__file__).parents[2]
+SHARED_REQUIREMENTS = ("uvloop", "httptools", "fastapi")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a command line is made from. Servers that log to standard output or error have it in a file anyway."""
+
+    python: str
+    port: int
+    workload: Workload
+    directory: Path
+
+    @property
+    def bind(self) -> str:
+        """HOST:PORT."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def access_log_file(self) -> str:
+        """Where the access log goes."""
+        return str(self.directory / "access.log")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server: what to install (nothing for those of this environment) and how to start it."""
+
+    name: str
+    command: Callable[[Run], list[str]]
+    requirement: str = ""
+
+
+def _appserver(run: Run) -> list[str]:
+    settings = run.directory / "server.toml"
+    access_log = {"enabled": run.workload.access_log, "format": "json", "file": run.access_log_file}
+    settings.write_text(
+        toml.dumps(
+            {
+                "app": {"target": run.workload.application},
+                "listeners": [{"bind": run.bind}],
+                "workers": {"count": 1},
+                "access_log": access_log if run.workload.access_log else {"enabled": False},
+            }
+        )
+    )
+    return [run.python, "-m", "appserver", "--config", str(settings)]
+
+
+def _uvicorn(run: Run) -> list[str]:
+    log = "--access-log" if run.workload.access_log else "--no-access-log"
+    options = ["--loop", "uvloop", "--http", "httptools", log, "--no-use-colors"]
+    return [run.python, "-m", "uvicorn", run.workload.application, "--port", str(run.port), *options]
+
+
+def _granian(run: Run) -> list[str]:
+    log = "--access-log" if run.workload.access_log else "--no-access-log"
+    options = ["--interface", "asgi", "--loop", "uvloop", "--http", "1", "--no-ws", log]
+    return [run.python, "-m", "granian", "--port", str(run.port), *options, run.workload.application]
+
+
+def _gunicorn(run: Run) -> list[str]:
+    log = ["--access-logfile", run.access_log_file] if run.workload.access_log else []
+    options = ["-k", "asgi", "--asgi-loop", "uvloop", "--no-control-socket", "-w", "1", *log]
+    return [run.python, "-m", "gunicorn", "-b", run.bind, *options, run.workload.application]
+
+
+def _hypercorn(run: Run) -> list[str]:
+    log = ["--access-logfile", run.access_log_file] if run.workload.access_log else []
+    return [run.python, "-m", "hypercorn", "-b", run.bind, "-k", "uvloop", "-w", "1", *log, run.workload.application]
+
+
+def _h2corn(run: Run) -> list[str]:
+    log = "--access-log" if run.workload.access_log else "--no-access-log"
+    options = ["--loop", "uvloop", "--runtime-threads", "1", log]
+    return [run.python, "-m", "h2corn", "-b", run.bind, *options, run.workload.application]
+
+
+def _floor(run: Run) -> list[str]:
+    return [run.python, "-m", "tests.benchmarks.floor", str(run.port)]
+
+
+APPSERVER = Server("appserver", _appserver)
+FLOOR = Server("floor", _floor)
+PEERS = (
+    Server("uvicorn", _uvicorn, "uvicorn==0.54.*"),
+    Server("granian", _granian, "granian==2.8.*"),
+    Server("gunicorn", _gunicorn, "gunicorn[fast]==27.*"),
+    Server("hypercorn", _hypercorn, "hypercorn==0.18.*"),
+    Server("h2corn", _h2corn, "h2corn==2.0.*"),
+)
+
+
+def install(server: Server, cache: Path) -> str:
+    """The interpreter that the server runs with; its environment is made on first use."""
+    if not server.requirement:
+        return sys.executable
+    home = cache / f"{server.name}-{sys.version_info.major}.{sys.version_info.minor}"
+    python = home / "bin" / "python"
+    shared = [f"{name}=={importlib.metadata.version(name)}" for name in SHARED_REQUIREMENTS]
+    wanted = "\n".join([server.requirement, *shared])
+    done = home / "installed"
+    if not (done.exists() and done.read_text() == wanted):
+        print(f"installing {server.requirement} into {home}", file=sys.stderr)
+        venv.create(home, with_pip=True, clear=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted.split()], check=True)
+        done.write_text(wanted)
+    return str(python)
+
+
+def environment() -> dict[str, str]:
+    """The environment of a server: it finds the applications, and nothing of this one's settings."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("APPSERVER_")}
+    return {**inherited, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
