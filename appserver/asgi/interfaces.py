@@ -33,7 +33,7 @@ def is_async(candidate: Callable[..., Any]) -> bool:
     """Whether calling `candidate` (a function, a partial, an instance) gives a coroutine for certain."""
     if inspect.isclass(candidate):
         return False
-    return any(map(inspect.iscoroutinefunction, (candidate, getattr(candidate, "__call__", None))))
+    return inspect.iscoroutinefunction(candidate) or inspect.iscoroutinefunction(type(candidate).__call__)
 
 
 def argument_counts(candidate: Callable[..., Any]) -> set[int]:
