@@ -105,7 +105,7 @@ FLOOR = Server("floor", _floor)
 PEERS = (
     Server("uvicorn", _uvicorn, "uvicorn==0.54.*"),
     Server("granian", _granian, "granian==2.8.*"),
-    Server("gunicorn", _gunicorn, "gunicorn[fast]==27.*"),
+    Server("gunicorn", _gunicorn, "gunicorn==27.* gunicorn_h1c"),  # its C parser
     Server("hypercorn", _hypercorn, "hypercorn==0.18.*"),
     Server("h2corn", _h2corn, "h2corn==2.0.*"),
 )

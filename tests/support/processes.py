@@ -56,7 +56,7 @@ def look_at(pid: int) -> Process | None:
 
 def all_processes() -> list[Process]:
     """Every process of this machine, by pid."""
-    pids = sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit())  # noqa: PTH208 - names, thousands
+    pids = sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit())
     return [process for pid in pids if (process := look_at(pid))]
 
 
