@@ -39,7 +39,7 @@ class Child:
         self._pidfd = os.pidfd_open(pid)
         loop.add_reader(self._pidfd, self._reap)
 
-    def signal(self, number: signal.Signals) -> None:
+    def signal(self, number: int) -> None:
         """Send a signal; does nothing if the process is gone."""
         if self._pidfd >= 0:
             with contextlib.suppress(ProcessLookupError):

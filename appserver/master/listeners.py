@@ -78,7 +78,9 @@ class ListenerSet:
     def grants(self, wanted: Sequence[ListenerSettings]) -> tuple[ListenerGrant, ...]:
         """What a zygote is given for its workers to accept on."""
         return tuple(
-            ListenerGrant(bound.socket.fileno(), bound.name) for place in _places(wanted) for bound in self._bound[place]
+            ListenerGrant(bound.socket.fileno(), bound.name)
+            for place in _places(wanted)
+            for bound in self._bound[place]
         )
 
     def close(self) -> None:
@@ -187,7 +189,9 @@ def _take_over(listener: ListenerSettings, address: DescriptorAddress) -> BoundL
     try:
         sock = socket.socket(fileno=os.dup(address.fd))
     except OSError as error:
-        reason = "no such descriptor was inherited" if error.errno == errno.EBADF else f"is no socket ({error.strerror})"
+        reason = (
+            "no such descriptor was inherited" if error.errno == errno.EBADF else f"is no socket ({error.strerror})"
+        )
         raise ListenerError(f"cannot listen on {address}: {reason}") from error
     if sock.type != socket.SOCK_STREAM:
         sock.close()

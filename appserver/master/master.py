@@ -12,6 +12,7 @@ from functools import singledispatchmethod
 from appserver.errors import AppserverError
 from appserver.master.children import Child, reap_strangers, resident_memory
 from appserver.master.listeners import ListenerSet
+from appserver.master.log_files import prepare_log_files
 from appserver.master.plan import Plan, refuse_fixed
 from appserver.master.workers import WorkerHandle
 from appserver.master.zygotes import ZygoteHandle
@@ -278,6 +279,7 @@ class Master:
 
     def reopen_logs(self) -> None:
         """Open every log file anew, here and in the workers."""
+        prepare_log_files(self._serving.settings)
         self._output.reopen()
         for worker in self._workers:
             self._tell(worker, ReopenLogs())

@@ -44,7 +44,12 @@ class Plan:
 def refuse_fixed(old: Settings, new: Settings) -> None:
     """Raise SettingsError, with every one of them, if a setting differs that cannot change while the server runs."""
     problems = [
-        Problem("reload", change.key, str(change.new), f"cannot change while the server runs: {FIXED[change.key]}; restart it")
+        Problem(
+            "reload",
+            change.key,
+            str(change.new),
+            f"cannot change while the server runs: {FIXED[change.key]}; restart it",
+        )
         for change in differences(old, new)
         if change.key in FIXED
     ]

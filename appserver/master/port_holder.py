@@ -32,7 +32,7 @@ def _listening_inodes(port: int) -> set[str]:
 
 def _holds(descriptors: Path, inodes: set[str]) -> bool:
     try:
-        return any(os.readlink(fd) in inodes for fd in descriptors.iterdir())
+        return any(str(fd.readlink()) in inodes for fd in descriptors.iterdir())
     except OSError:  # another user's process, or one that has exited meanwhile
         return False
 

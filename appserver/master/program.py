@@ -10,6 +10,7 @@ from setproctitle import setproctitle
 
 from appserver.master.children import become_subreaper
 from appserver.master.listeners import ListenerSet
+from appserver.master.log_files import prepare_log_files
 from appserver.master.master import Master
 from appserver.master.pid_file import PidFile
 from appserver.master.plan import Plan
@@ -29,6 +30,7 @@ def run(loaded: Loaded, reread: Callable[[], Loaded]) -> int:
     plan = Plan.of(loaded)
     settings = plan.settings
     setproctitle(f"appserver: master [{loaded.path.name if loaded.path else settings.app.target}]")
+    prepare_log_files(settings)
     output = configure(settings.logging, process="master")
     listeners = ListenerSet()
     pid_file = PidFile(settings.admin.pid_file) if settings.admin.pid_file else None

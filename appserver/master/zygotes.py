@@ -27,7 +27,9 @@ Post = Callable[[Event], None]
 class ZygoteHandle:
     """One zygote process, from its start to its exit. Everything that happens to it is posted as an event."""
 
-    def __init__(self, boot: ZygoteBoot, environ: Mapping[str, str], loop: asyncio.AbstractEventLoop, post: Post) -> None:
+    def __init__(
+        self, boot: ZygoteBoot, environ: Mapping[str, str], loop: asyncio.AbstractEventLoop, post: Post
+    ) -> None:
         """Start the zygote. Raises OSError when the kernel has no process for it."""
         self.generation = boot.generation
         self._loop = loop
@@ -110,4 +112,3 @@ def _spawn(arguments: list[str], inherited: Iterable[int], environ: Mapping[str,
     command = [sys.executable, "-P", "-m", "appserver.worker", *arguments]
     actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in inherited]
     return os.posix_spawn(sys.executable, command, environ, file_actions=actions, setpgroup=0)
-

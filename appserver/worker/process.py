@@ -12,12 +12,11 @@ import asyncio
 import atexit
 import contextlib
 import faulthandler
-import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 from setproctitle import setproctitle
 
@@ -28,12 +27,21 @@ from appserver.engine.listener import Listener
 from appserver.engine.server import Server
 from appserver.errors import AppserverError
 from appserver.settings import Settings
-from appserver.telemetry.access_log import AccessLog
-from appserver.telemetry.logs import LogOutput, configure, get_logger
-from appserver.telemetry.scoreboard import Scoreboard
+from appserver.telemetry.logs import get_logger
+from appserver.telemetry.scoreboard import Scoreboard, WorkerState
 from appserver.worker.failure import describe_bug, describe_failure
-from appserver.worker.heartbeat import Heartbeat
-from appserver.worker.messages import STACKS_SIGNAL, BootFailed, Channel, Drain, Fork, Ready, ReopenLogs, ZygoteBoot
+from appserver.worker.instruments import Instruments
+from appserver.worker.messages import (
+    STACKS_SIGNAL,
+    BootFailed,
+    Channel,
+    Drain,
+    Fork,
+    ListenerGrant,
+    Ready,
+    ReopenLogs,
+    ZygoteBoot,
+)
 
 # What cancelled tasks get to end themselves, in seconds. Part of the time that the master allows for a drain.
 CANCELLATION_GRACE = 1.0
@@ -54,24 +62,25 @@ def run(
     # Both work while Python code does not: the one when the loop is blocked, the other on SIGSEGV and its kind.
     faulthandler.register(STACKS_SIGNAL, file=stacks, all_threads=True)
     faulthandler.enable(file=stacks, all_threads=True)
-    settings = Settings.model_validate_json(boot.settings)
     setproctitle(f"appserver: worker {order.number} g{boot.generation}")
-    output = configure(settings.logging, process="worker", worker=order.number, generation=boot.generation)
-    output.start_writer()
-    slot = scoreboard.slot(order.number - 1)
-    slot.begin(pid=os.getpid(), generation=boot.generation)
-    loop = loop_factory(settings.workers.loop)()
-    asyncio.set_event_loop(loop)
-    worker = Worker(loop, channel, boot, settings, Heartbeat(slot), output, application)
+    settings = Settings.model_validate_json(boot.settings)
     try:
-        return loop.run_until_complete(worker.run())
+        instruments = Instruments(settings, order, boot.generation, scoreboard.slot(order.number - 1))
+        loop = loop_factory(settings.workers.loop)()
+    except AppserverError as error:
+        channel.send(failure := describe_failure(error))
+        return failure.exit_code
+    asyncio.set_event_loop(loop)
+    worker = Worker(loop, channel, settings, boot.listeners, instruments)
+    try:
+        return loop.run_until_complete(worker.run(application))
     finally:
         # What the application registered runs as at the end of any program, although the process ends by os._exit.
         atexit._run_exitfuncs()
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()
-        output.close()
+        instruments.close()
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
@@ -94,50 +103,48 @@ class Worker:
         self,
         loop: asyncio.AbstractEventLoop,
         channel: Channel,
-        boot: ZygoteBoot,
         settings: Settings,
-        heartbeat: Heartbeat,
-        output: LogOutput,
-        application: ASGIApplication | None,
+        listeners: tuple[ListenerGrant, ...],
+        instruments: Instruments,
     ) -> None:
         self._loop = loop
         self._channel = channel
-        self._boot = boot
         self._settings = settings
-        self._heartbeat = heartbeat
-        self._output = output
-        self._application = application
+        self._listeners = listeners
+        self._instruments = instruments
         self._log = get_logger("appserver.worker")
-        self._access_log = AccessLog(settings.access_log) if settings.access_log.enabled else None
         self._stop: asyncio.Future[Drain] = loop.create_future()
 
-    async def run(self) -> int:
-        """Boot, serve until told to stop, drain; returns the exit code."""
-        self._heartbeat.start(self._loop)
+    async def run(self, application: ASGIApplication | None) -> int:
+        """Boot, serve until told to stop, drain; returns the exit code. Imports the application unless it is given."""
+        self._instruments.start(self._loop)
         self._channel.set_blocking(False)
         self._loop.add_reader(self._channel.fileno(), self._receive)
         self._loop.add_signal_handler(signal.SIGTERM, self._stop_with, Drain("stop", self._settings.shutdown.linger))
         try:
-            application = self._application or load_application(self._settings.app)
-            lifespan = Lifespan(application, self._settings.app.lifespan)
-            if not await self._start(lifespan):
+            application = application or load_application(self._settings.app)
+            lifespan = Lifespan(application, self._settings.app.lifespan, get_logger("appserver.lifespan"))
+            if not await self._start_up(lifespan):
                 return 0
             server = self._serve(application, lifespan)
         except AppserverError as error:
             return self._fail(describe_failure(error))
-        except Exception as error:  # a bug of ours has to reach the master as well, or it would wait for boot_timeout
+        except Exception as error:  # noqa: BLE001 - a bug of ours has to reach the master, or it waits for boot_timeout
             return self._fail(describe_bug(error))
+        self._instruments.slot.state = WorkerState.READY
         self._send(Ready())
         drain = await self._stop
+        self._instruments.slot.state = WorkerState.DRAINING
         await self._finish(server, drain)
         await self._shut_down(lifespan)
         await self._cancel_what_is_left()
         return 0
 
-    async def _start(self, lifespan: Lifespan) -> bool:
+    async def _start_up(self, lifespan: Lifespan) -> bool:
         """Run the lifespan start-up; False if the worker was told to stop meanwhile."""
-        startup = asyncio.ensure_future(lifespan.startup())
-        await asyncio.wait({startup, self._stop}, return_when=asyncio.FIRST_COMPLETED)
+        startup = asyncio.create_task(lifespan.startup())
+        waiting: set[asyncio.Future[Any]] = {startup, self._stop}
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if startup.done():
             startup.result()
             return True
@@ -152,11 +159,11 @@ class Worker:
             workers=self._settings.workers,
             root_path=self._settings.app.root_path,
             state=lifespan.state,
-            slot=self._heartbeat.slot,
-            access_log=self._access_log,
+            slot=self._instruments.slot,
+            access_log=self._instruments.access_log,
             logger=get_logger("appserver.engine"),
         )
-        server.start([Listener.from_fd(grant.fd, grant.name) for grant in self._boot.listeners])
+        server.start([Listener.from_fd(grant.fd, grant.name) for grant in self._listeners])
         return server
 
     async def _finish(self, server: Server, drain: Drain) -> None:
@@ -188,13 +195,13 @@ class Worker:
             async with asyncio.timeout(limit):
                 await lifespan.shutdown()
         except TimeoutError:
-            self._log.error("lifespan shutdown cut off", reason=f"took longer than {limit:g} s (workers.lifespan_timeout)")
+            self._log.error(
+                "lifespan shutdown cut off", reason=f"took longer than workers.lifespan_timeout ({limit:g} s)"
+            )
             await lifespan.cancel()
-        except AppserverError as error:
-            self._log.error("lifespan shutdown failed", reason=str(error))
 
     async def _cancel_what_is_left(self) -> None:
-        """Cancel the tasks that the application has left running, as `asyncio.run` does, but not for longer than a moment."""
+        """Cancel the tasks that the application has left running, as `asyncio.run` does, but wait no longer than a moment."""
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
@@ -209,15 +216,13 @@ class Worker:
             return
         if received is None:
             # The lifeline: nobody is left to supervise this worker.
-            self._log.warning("master is gone", advice="the worker finishes what it is serving and exits")
             self._loop.remove_reader(self._channel.fileno())
+            self._log.warning("master is gone", advice="this worker finishes what it is serving, and exits")
             self._stop_with(Drain("stop", self._settings.shutdown.linger))
         elif isinstance(received[0], Drain):
             self._stop_with(received[0])
         elif isinstance(received[0], ReopenLogs):
-            self._output.reopen()
-            if self._access_log is not None:
-                self._access_log.reopen()
+            self._instruments.reopen_logs()
 
     def _stop_with(self, drain: Drain) -> None:
         if not self._stop.done():

@@ -54,7 +54,7 @@ class Zygote:
         except AppserverError as error:
             self._channel.send(describe_failure(error))
             return error.exit_code
-        except Exception as error:  # a bug of ours has to reach the master as well, or it would wait for boot_timeout
+        except Exception as error:  # noqa: BLE001 - a bug of ours has to reach the master as well, or it waits for boot_timeout
             self._channel.send(describe_bug(error))
             return AppserverError.exit_code
         for fd in (self._channel.fileno(), self._boot.scoreboard, *(grant.fd for grant in self._boot.listeners)):
@@ -166,7 +166,7 @@ def _exit_with(body: Callable[[], int]) -> None:
     code = 70
     try:
         code = body()
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - even SystemExit must not unwind into the zygote's frames
         traceback.print_exc()
     finally:
         os._exit(code)

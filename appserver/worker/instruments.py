@@ -1,0 +1,68 @@
+"""What a worker shows of itself: its scoreboard slot with the heartbeat, its log, its access log."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+
+from appserver.settings import Settings
+from appserver.telemetry.access_log import AccessLog
+from appserver.telemetry.logs import configure, handle_loop_exceptions
+from appserver.telemetry.scoreboard import WorkerSlot
+from appserver.worker.messages import Fork
+
+# Seconds between two heartbeats; the master looks about once a second.
+HEARTBEAT_INTERVAL = 0.5
+# Seconds between two flushes of the access log.
+FLUSH_INTERVAL = 0.1
+
+
+class Instruments:
+    """Opened right after the fork, closed as the last thing before the exit."""
+
+    def __init__(self, settings: Settings, order: Fork, generation: int, slot: WorkerSlot) -> None:
+        """Take the slot and open the logs. Raises SettingsError when a log file cannot be opened."""
+        self.slot = slot
+        slot.begin(pid=os.getpid(), generation=generation)
+        self.log_output = configure(settings.logging, process="worker", worker=order.number, generation=generation)
+        self.log_output.start_writer()
+        self.access_log: AccessLog | None = None
+        if settings.access_log.enabled:
+            self.access_log = AccessLog(settings.access_log, worker=order.number, generation=generation)
+            self.access_log.start_writer()
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Beat and flush for as long as the loop runs.
+
+        The heartbeat is the loop's own: it stops when the loop is blocked, and nothing else may beat in its place.
+        """
+        self._loop = loop
+        handle_loop_exceptions(loop)
+        self._beat_due = time.monotonic()
+        self._beat()
+        if self.access_log is not None:
+            self._flush(self.access_log)
+
+    def reopen_logs(self) -> None:
+        """Open log files anew."""
+        self.log_output.reopen()
+        if self.access_log is not None:
+            self.access_log.reopen()
+
+    def close(self) -> None:
+        """Write out what is buffered, for a bounded time."""
+        if self.access_log is not None:
+            self.access_log.close()
+        self.log_output.close()
+
+    def _beat(self) -> None:
+        now = time.monotonic()
+        self.slot.heartbeat(now, max(0.0, now - self._beat_due))
+        self.slot.log_lines_dropped = self.log_output.dropped + (self.access_log.dropped if self.access_log else 0)
+        self._beat_due = now + HEARTBEAT_INTERVAL
+        self._loop.call_later(HEARTBEAT_INTERVAL, self._beat)
+
+    def _flush(self, access_log: AccessLog) -> None:
+        access_log.flush()
+        self._loop.call_later(FLUSH_INTERVAL, self._flush, access_log)

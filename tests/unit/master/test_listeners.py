@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from appserver.errors import ListenerError
+from appserver.master.listeners import ListenerSet
+from appserver.settings import ListenerSettings
+
+
+@pytest.fixture
+def listeners() -> Iterator[ListenerSet]:
+    bound = ListenerSet()
+    yield bound
+    bound.close()
+
+
+def wanted(*binds: str, **fields: object) -> list[ListenerSettings]:
+    return [ListenerSettings.model_validate({"bind": bind, **fields}) for bind in binds]
+
+
+def names(listeners: ListenerSet, settings: list[ListenerSettings]) -> list[str]:
+    return [grant.name for grant in listeners.grants(settings)]
+
+
+def connect(name: str) -> socket.socket:
+    if name.startswith("unix:"):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(name.removeprefix("unix:"))
+        return sock
+    host, _, port = name.rpartition(":")
+    return socket.create_connection((host.strip("[]"), int(port)), timeout=5)
+
+
+class TestTCP:
+    @pytest.mark.parametrize("bind", ["127.0.0.1:0", "[::1]:0"])
+    def test_a_bound_address_accepts_under_the_name_it_is_given(self, listeners: ListenerSet, bind: str) -> None:
+        settings = wanted(bind)
+        listeners.add(settings)
+        [name] = names(listeners, settings)
+        assert not name.endswith(":0")
+        connect(name).close()
+
+    def test_each_port_0_is_a_port_of_its_own(self, listeners: ListenerSet) -> None:
+        settings = wanted("127.0.0.1:0", "127.0.0.1:0")
+        listeners.add(settings)
+        assert len(set(names(listeners, settings))) == 2
+
+    def test_the_same_port_of_both_families_can_be_bound(self, listeners: ListenerSet) -> None:
+        listeners.add(first := wanted("127.0.0.1:0"))
+        port = names(listeners, first)[0].rpartition(":")[2]
+        second = wanted(f"[::]:{port}")
+        listeners.add(second)
+        assert names(listeners, second) == [f"[::]:{port}"]
+
+    def test_a_port_in_use_names_its_holder(self, listeners: ListenerSet) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+            with pytest.raises(
+                ListenerError, match=rf"127\.0\.0\.1:{port}: the port is in use by .*\(pid {os.getpid()}\)"
+            ):
+                listeners.add(wanted(f"127.0.0.1:{port}"))
+
+    def test_an_address_of_another_machine_is_refused(self, listeners: ListenerSet) -> None:
+        with pytest.raises(ListenerError, match=r"192\.0\.2\.1 is not an address of this machine"):
+            listeners.add(wanted("192.0.2.1:8000"))
+
+    def test_a_name_that_does_not_resolve_is_refused(self, listeners: ListenerSet) -> None:
+        with pytest.raises(ListenerError, match=r"cannot listen on host\.invalid:80"):
+            listeners.add(wanted("host.invalid:80"))
+
+
+class TestUnix:
+    def test_the_file_has_the_mode_and_goes_with_the_listener(self, listeners: ListenerSet, tmp_path: Path) -> None:
+        path = tmp_path / "app.sock"
+        listeners.add(wanted(f"unix:{path}", mode="0606"))
+        assert stat.S_IMODE(path.stat().st_mode) == 0o606
+        connect(f"unix:{path}").close()
+        listeners.close()
+        assert not path.exists()
+
+    def test_an_abstract_one_has_no_file(self, listeners: ListenerSet) -> None:
+        settings = wanted(f"unix:@appserver-test-{os.getpid()}")
+        listeners.add(settings)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(f"\0appserver-test-{os.getpid()}")
+
+    def test_a_stale_one_is_replaced(self, listeners: ListenerSet, tmp_path: Path) -> None:
+        path = tmp_path / "app.sock"
+        with socket.socket(socket.AF_UNIX) as stale:
+            stale.bind(str(path))
+        listeners.add(wanted(f"unix:{path}"))
+        connect(f"unix:{path}").close()
+
+    def test_a_live_one_is_not(self, listeners: ListenerSet, tmp_path: Path) -> None:
+        path = tmp_path / "app.sock"
+        with socket.socket(socket.AF_UNIX) as live:
+            live.bind(str(path))
+            live.listen(1)
+            with pytest.raises(ListenerError, match="another server is listening on it"):
+                listeners.add(wanted(f"unix:{path}"))
+        assert path.exists()
+
+    def test_a_file_in_the_way_is_kept(self, listeners: ListenerSet, tmp_path: Path) -> None:
+        path = tmp_path / "app.sock"
+        path.write_text("precious")
+        with pytest.raises(ListenerError, match="no socket is in the way"):
+            listeners.add(wanted(f"unix:{path}"))
+        assert path.read_text() == "precious"
+
+    def test_a_folder_that_does_not_exist_is_a_clear_error(self, listeners: ListenerSet, tmp_path: Path) -> None:
+        with pytest.raises(ListenerError, match="No such file or directory"):
+            listeners.add(wanted(f"unix:{tmp_path}/none/app.sock"))
+
+
+class TestInherited:
+    def test_a_listening_socket_is_taken_over_and_stays_open_behind_it(self, listeners: ListenerSet) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as inherited:
+            settings = wanted(f"fd://{inherited.fileno()}")
+            listeners.add(settings)
+            [name] = names(listeners, settings)
+            assert name == f"127.0.0.1:{inherited.getsockname()[1]}"
+            listeners.close()
+            connect(name).close()
+
+    def test_a_descriptor_that_is_not_there_is_refused(self, listeners: ListenerSet) -> None:
+        with pytest.raises(ListenerError, match="no such descriptor was inherited"):
+            listeners.add(wanted("fd://999"))
+
+    def test_a_descriptor_that_is_no_socket_is_refused(self, listeners: ListenerSet, tmp_path: Path) -> None:
+        with (tmp_path / "file").open("w") as file, pytest.raises(ListenerError, match="is no socket"):
+            listeners.add(wanted(f"fd://{file.fileno()}"))
+
+    def test_a_datagram_socket_is_refused(self, listeners: ListenerSet) -> None:
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
+            pytest.raises(ListenerError, match="not a stream socket"),
+        ):
+            listeners.add(wanted(f"fd://{datagrams.fileno()}"))
+
+
+class TestReload:
+    def test_what_is_wanted_again_stays_bound(self, listeners: ListenerSet) -> None:
+        settings = wanted("127.0.0.1:0")
+        listeners.add(settings)
+        before = listeners.grants(settings)
+        listeners.add(settings)
+        assert listeners.grants(settings) == before
+
+    def test_what_nobody_wants_any_more_is_closed(self, listeners: ListenerSet) -> None:
+        old, new = wanted("127.0.0.1:0", "[::1]:0"), wanted("127.0.0.1:0")
+        listeners.add(old)
+        listeners.add(new)
+        kept, gone = names(listeners, old)
+        listeners.keep(new)
+        connect(kept).close()
+        with pytest.raises(ConnectionRefusedError):
+            connect(gone)
+
+    def test_all_is_bound_or_nothing(self, listeners: ListenerSet, tmp_path: Path) -> None:
+        path = tmp_path / "app.sock"
+        with pytest.raises(ListenerError):
+            listeners.add(wanted(f"unix:{path}", f"unix:{tmp_path}/none/app.sock"))
+        assert not path.exists()
+
+    def test_a_new_backlog_holds_for_a_bound_socket(self, listeners: ListenerSet) -> None:
+        settings = wanted("127.0.0.1:0", backlog=1)
+        listeners.add(settings)
+        listeners.add(wanted("127.0.0.1:0", backlog=50))
+        [name] = names(listeners, settings)
+        clients = [connect(name) for _ in range(10)]  # with the old backlog these would not all come through
+        for client in clients:
+            client.close()
