@@ -11,6 +11,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 HELLO = b"Hello, world!"
 HELLO_HEADERS = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"13")]
+PIECE = bytes(65536)
 
 
 async def hello(scope: Message, receive: Receive, send: Send) -> None:
@@ -37,6 +38,28 @@ async def echo(scope: Message, receive: Receive, send: Send) -> None:
     headers = [(b"content-type", b"application/octet-stream"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def discard(scope: Message, receive: Receive, send: Send) -> None:
+    """Read the request body and keep nothing of it."""
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    while (await receive()).get("more_body", False):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": HELLO_HEADERS})
+    await send({"type": "http.response.body", "body": HELLO})
+
+
+async def download(scope: Message, receive: Receive, send: Send) -> None:
+    """Send 1 MiB in sixteen messages."""
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    headers = [(b"content-type", b"application/octet-stream"), (b"content-length", b"1048576")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    for left in range(15, -1, -1):
+        await send({"type": "http.response.body", "body": PIECE, "more_body": left > 0})
 
 
 async def lifespan(receive: Receive, send: Send) -> None:

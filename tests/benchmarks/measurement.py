@@ -24,7 +24,6 @@ from tests.support import processes
 from tests.support.address import Address
 from tests.support.waiting import eventually
 
-CONNECTIONS = 64
 WARM_UP = 0.5
 """Seconds of load before the measurement: imports on first use, connections, caches."""
 
@@ -125,7 +124,7 @@ def _answers(run: Run, process: subprocess.Popen[bytes], output: IO[bytes]) -> b
 def _wrk(run: Run, script: Path, seconds: float, core: int) -> dict[str, float]:
     """Run wrk; its report as the script of the workload prints it."""
     # wrk takes whole seconds only.
-    options = ["-t1", f"-c{CONNECTIONS}", f"-d{max(1, round(seconds))}s", "-s", str(script)]
+    options = ["-t1", f"-c{run.workload.connections}", f"-d{max(1, round(seconds))}s", "-s", str(script)]
     finished = subprocess.run(
         ["wrk", *options, f"http://{run.bind}{run.workload.path}"],
         check=True,

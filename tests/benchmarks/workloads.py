@@ -33,6 +33,7 @@ class Workload:
     method: str = "GET"
     headers: Mapping[str, str] = field(default_factory=dict)
     body_size: int = 0
+    connections: int = 64
     access_log: bool = False
     floor: bool = False
     """Whether the bare protocol can do it."""
@@ -66,6 +67,15 @@ WORKLOADS = (
         method="POST",
         body_size=16384,
     ),
+    Workload(
+        "upload",
+        "a body of 16 MiB discarded",
+        application="tests.benchmarks.applications:discard",
+        method="POST",
+        body_size=16 * 1024 * 1024,
+        connections=8,
+    ),
+    Workload("download", "1 MiB in sixteen messages", application="tests.benchmarks.applications:download"),
     Workload("connections", "a new connection for each request", headers={"Connection": "close"}),
     Workload(
         "fastapi",
