@@ -1,0 +1,143 @@
+"""What one value by itself cannot tell: values that contradict each other, files and accounts that do not exist.
+
+The checks look at the machine, but change nothing on it and bind nothing.
+"""
+
+from __future__ import annotations
+
+import grp
+import itertools
+import os
+import pwd
+import stat
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from appserver.errors import SettingsError
+from appserver.settings.address import TCPAddress, UnixAddress
+from appserver.settings.env_file import read_env_file
+from appserver.settings.locations import Location, dotted
+from appserver.settings.model import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A value that does not fit, what to do about it, and the other values that this depends on."""
+
+    location: Location
+    expected: str
+    depends: tuple[Location, ...] = ()
+
+
+def find(settings: Settings, given: Collection[Location]) -> Iterator[Finding]:
+    """Yield what does not fit; `given` are the locations of the values that are not just defaults."""
+    return itertools.chain(
+        _application(settings),
+        _listeners(settings, given),
+        _tls(settings),
+        _workers(settings),
+        _log_files(settings),
+    )
+
+
+def _application(settings: Settings) -> Iterator[Finding]:
+    app = settings.app
+    if not app.directory.is_dir():
+        yield Finding(("app", "directory"), "no such directory")
+    if app.env_file is not None:
+        try:
+            read_env_file(app.env_file)
+        except SettingsError as error:
+            for problem in error.problems:
+                yield Finding(("app", "env_file"), problem.expected)
+
+
+def _listeners(settings: Settings, given: Collection[Location]) -> Iterator[Finding]:
+    if not settings.listeners:
+        yield Finding(("listeners",), "expected at least one listener")
+    taken: dict[object, Location] = {}
+    for index, listener in enumerate(settings.listeners):
+        location: Location = ("listeners", index, "bind")
+        if not isinstance(listener.bind, UnixAddress):
+            for name in ("mode", "user", "group"):
+                if ("listeners", index, name) in given:
+                    yield Finding(("listeners", index, name), "expected only with a unix: bind", (location,))
+        yield from _account(("listeners", index, "user"), listener.user)
+        yield from _account(("listeners", index, "group"), listener.group, is_group=True)
+        if listener.tls and settings.tls.certificate is None:
+            yield Finding(
+                ("listeners", index, "tls"), "expected tls.certificate to go with it", (("tls", "certificate"),)
+            )
+        yield from _duplicate(location, listener.bind, taken)
+    if settings.admin.bind is not None:
+        yield from _duplicate(("admin", "bind"), settings.admin.bind, taken)
+
+
+def _duplicate(location: Location, bind: object, taken: dict[object, Location]) -> Iterator[Finding]:
+    if isinstance(bind, TCPAddress) and bind.port == 0:
+        return  # the kernel chooses a different port for each
+    if bind in taken:
+        yield Finding(location, f"already the address of {dotted(taken[bind])}", (taken[bind],))
+    taken.setdefault(bind, location)
+
+
+def _tls(settings: Settings) -> Iterator[Finding]:
+    tls = settings.tls
+    for name in ("certificate", "key", "client_ca"):
+        path: Path | None = getattr(tls, name)
+        trouble = path and _file_trouble(path)
+        if trouble:
+            yield Finding(("tls", name), trouble)
+    for index, sni in enumerate(tls.sni):
+        for name in ("certificate", "key"):
+            trouble = _file_trouble(getattr(sni, name))
+            if trouble:
+                yield Finding(("tls", "sni", index, name), trouble)
+    if tls.key is not None and tls.certificate is None:
+        yield Finding(("tls", "key"), "expected tls.certificate to go with it", (("tls", "certificate"),))
+    if tls.client_verify != "none" and tls.client_ca is None:
+        yield Finding(("tls", "client_verify"), "expected tls.client_ca to go with it", (("tls", "client_ca"),))
+
+
+def _workers(settings: Settings) -> Iterator[Finding]:
+    workers = settings.workers
+    yield from _account(("workers", "user"), workers.user)
+    yield from _account(("workers", "group"), workers.group, is_group=True)
+    for name, needed in (("queue_size", "max_concurrency"), ("max_requests_jitter", "max_requests")):
+        if getattr(workers, name) and not getattr(workers, needed):
+            yield Finding(("workers", name), f"expected workers.{needed} to go with it", (("workers", needed),))
+
+
+def _log_files(settings: Settings) -> Iterator[Finding]:
+    for location, path in (
+        (("logging", "file"), settings.logging.file),
+        (("access_log", "file"), settings.access_log.file),
+        (("admin", "pid_file"), settings.admin.pid_file),
+        (("admin", "control"), settings.admin.control),
+    ):
+        if path is not None and path.is_dir():
+            yield Finding(location, "is a directory; expected the path of a file")
+        elif path is not None and not path.parent.is_dir():
+            yield Finding(location, f"no such directory: {path.parent}")
+
+
+def _account(location: Location, name: str | None, *, is_group: bool = False) -> Iterator[Finding]:
+    try:
+        if name is not None and is_group:
+            grp.getgrnam(name)
+        elif name is not None:
+            pwd.getpwnam(name)
+    except KeyError:
+        yield Finding(location, f"no such {'group' if is_group else 'user'} on this machine")
+
+
+def _file_trouble(path: Path) -> str | None:
+    """Say why a file cannot be read; None if it can."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        return "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+    if stat.S_ISDIR(status.st_mode):
+        return "is a directory; expected a file"
+    return None if os.access(path, os.R_OK) else "cannot be read: Permission denied"

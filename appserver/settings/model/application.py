@@ -1,0 +1,40 @@
+"""The settings of the application that is served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from appserver.settings.model.base import Section
+from appserver.settings.values import ExistingPath, Flag, ImportString, OptionalPath, RootPath
+
+
+class AppSettings(Section):
+    """The application."""
+
+    target: ImportString
+    """The application: the module to import, a colon, and the attribute (dots allowed) that is the application.
+    Required, here or as the argument of the command."""
+
+    factory: Flag = False
+    """The attribute is no application but a function that returns one; it is called without arguments."""
+
+    interface: Literal["auto", "asgi3", "asgi2", "wsgi"] = "auto"
+    """What the application speaks. "auto" tells ASGI 3 and ASGI 2 apart; a WSGI application has to be named as one
+    (and needs the extra appserver[wsgi])."""
+
+    directory: ExistingPath = Path()
+    """The directory that modules are imported from, in front of the others. Relative paths, here and in every other
+    setting, start at the directory in which appserver was started, not at this file."""
+
+    root_path: RootPath = ""
+    """The path under which the application is mounted (ASGI's root_path), such as "/api"."""
+
+    lifespan: Literal["auto", "on", "off"] = "auto"
+    """The application's start-up and shutdown events: "on" sends them and takes an application that does not support
+    them as failed, "auto" sends them and goes on if they are not supported, "off" does not send them."""
+
+    env_file: OptionalPath = None
+    """A file of NAME=value lines for the environment of the application. Values are taken literally ("$" is only a
+    character); a variable that is already set wins. It is read again by a reload. appserver's own APPSERVER_
+    variables are not read from it."""

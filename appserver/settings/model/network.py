@@ -1,0 +1,97 @@
+"""The settings of listeners and of who is at their other end: TLS, proxies."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from appserver.settings.address import TCPAddress
+from appserver.settings.model.base import Section
+from appserver.settings.values import (
+    Bind,
+    ExistingPath,
+    FileMode,
+    Flag,
+    OptionalPath,
+    OptionalText,
+    PositiveCount,
+    Secret,
+    Text,
+    Trusted,
+)
+
+
+class ListenerSettings(Section):
+    """An address to serve on. Write one [[listeners]] table for each; together they replace the default one."""
+
+    bind: Bind = TCPAddress("127.0.0.1", 8000)
+    """HOST:PORT, [v6]:PORT (port 0: the kernel chooses one), unix:/path, fd://N (an inherited listening socket)
+    or systemd:NAME (one from socket activation, by its FileDescriptorName)."""
+
+    backlog: PositiveCount = 2048
+    """How many connections may wait to be accepted. The kernel cuts it to net.core.somaxconn."""
+
+    tls: Flag = False
+    """Speak TLS on this listener, with what [tls] says."""
+
+    proxy_protocol: Flag = False
+    """Expect every connection to begin with a PROXY protocol header (version 1 or 2), from a peer of proxy.trusted."""
+
+    mode: FileMode = "0660"
+    """The permissions of a unix socket, as octal digits."""
+
+    user: OptionalText = None
+    """The owner of a unix socket, by name. Default: the user that appserver runs as."""
+
+    group: OptionalText = None
+    """The group of a unix socket, by name. Default: the group that appserver runs as."""
+
+
+class SNISettings(Section):
+    """A further certificate, for clients that ask for another host name."""
+
+    name: Text
+    """The host name, or "*.example.org" for every name one level below."""
+
+    certificate: ExistingPath
+    """The certificate chain for that name (PEM)."""
+
+    key: ExistingPath
+    """Its private key (PEM)."""
+
+
+class TLSSettings(Section):
+    """TLS, for the listeners with tls = true."""
+
+    certificate: OptionalPath = None
+    """The certificate chain (PEM), the server's own certificate first."""
+
+    key: OptionalPath = None
+    """The private key (PEM). Default: it is in the certificate's file."""
+
+    key_password: Secret = None
+    """The password of an encrypted private key. Better given as APPSERVER_TLS__KEY_PASSWORD than written here."""
+
+    client_ca: OptionalPath = None
+    """The certificates (PEM) of the authorities whose client certificates are accepted."""
+
+    client_verify: Literal["none", "optional", "required"] = "none"
+    """Whether clients are asked for a certificate, and whether they have to show one."""
+
+    min_version: Literal["1.2", "1.3"] = "1.2"
+    """The oldest version of TLS that is spoken."""
+
+    ciphers: OptionalText = None
+    """The ciphers for TLS 1.2 in OpenSSL's notation. Default: Python's."""
+
+    sni: tuple[SNISettings, ...] = ()
+    """Further certificates, one [[tls.sni]] table for each host name: name, certificate, key."""
+
+
+class ProxySettings(Section):
+    """Which proxies are believed when they say who the client is."""
+
+    trusted: tuple[Trusted, ...] = ("127.0.0.1", "::1")
+    """The addresses and networks of the proxies; "*" for every peer, "unix" for the peers of unix sockets."""
+
+    headers: Literal["x-forwarded", "forwarded", "none"] = "x-forwarded"
+    """Which headers are read from them: X-Forwarded-For and its family, or Forwarded (RFC 7239). Never both."""

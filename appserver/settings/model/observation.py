@@ -1,0 +1,67 @@
+"""The settings of what the server shows of itself: logs, admin endpoints, metrics."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from appserver.settings.model.base import Section
+from appserver.settings.values import Buckets, Flag, LowerCase, OptionalBind, OptionalPath, RequestPath, Share
+
+
+class LoggingSettings(Section):
+    """The log of the server and of the application."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error", "critical"], LowerCase] = "info"
+    """The least important records that are written."""
+
+    format: Literal["auto", "json", "console"] = "auto"
+    """One JSON object a line, or text for people. "auto": text on a terminal, else JSON."""
+
+    file: OptionalPath = None
+    """The file that the log is appended to; SIGUSR1 opens it again. Default: standard error."""
+
+    on_full: Literal["drop", "block"] = "drop"
+    """What happens when the log cannot be written as fast as records come: "drop" counts and loses them, "block" waits.
+    """
+
+
+class AccessLogSettings(Section):
+    """The access log: a line for each request, written when its response has ended."""
+
+    enabled: Flag = True
+    """Write it."""
+
+    format: Literal["auto", "json", "combined"] = "auto"
+    """One JSON object a line, or the combined format of Apache and nginx. "auto": combined on a terminal, else JSON."""
+
+    file: OptionalPath = None
+    """The file that it is appended to; SIGUSR1 opens it again. Default: standard output."""
+
+    exclude_paths: tuple[RequestPath, ...] = ()
+    """Requests for exactly these paths (without the query) are left out, such as "/healthz"."""
+
+    sample: Share = 1.0
+    """The share of the lines with status 2xx and 3xx that is kept, from 0 to 1. Others are always written."""
+
+
+class AdminSettings(Section):
+    """How the running server is watched and controlled."""
+
+    bind: OptionalBind = None
+    """The address of /metrics, /livez, /readyz and /status over HTTP, such as "127.0.0.1:9464". Empty: none."""
+
+    control: OptionalPath = None
+    """The path of the control socket (mode 0600) that the commands status, reload, stop ... talk to. Empty: none."""
+
+    pid_file: OptionalPath = None
+    """The file that holds the process id of the master while it runs. Empty: none."""
+
+
+class MetricsSettings(Section):
+    """What /metrics holds."""
+
+    buckets: Buckets = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+    """The upper bounds of the buckets of the request duration histogram, in seconds."""
+
+    application: Flag = False
+    """Add the application's own prometheus_client metrics, summed over the workers."""

@@ -1,0 +1,93 @@
+"""The settings of the protocols: HTTP, WebSocket, the request's id."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from appserver.settings.model.base import Section
+from appserver.settings.values import Count, Duration, FieldValue, Flag, HeaderField, OptionalFieldName, Size
+
+
+class HTTPSettings(Section):
+    """HTTP/1.1: its limits, time limits, and what is added to responses."""
+
+    parser: Literal["auto", "httptools", "h11"] = "auto"
+    """What reads requests: httptools (C, fast) or h11 (Python). "auto": httptools if it is installed. Both give the
+    same answers."""
+
+    max_target_size: Size = 8 * 1024
+    """The longest request target (path and query); a longer one is answered 414. 0: no limit."""
+
+    max_header_size: Size = 64 * 1024
+    """The largest request head (request line and all headers); a larger one is answered 431. 0: no limit."""
+
+    max_headers: Count = 100
+    """The most headers of a request; more are answered 431. 0: no limit."""
+
+    max_body_size: Size = 0
+    """The largest request body; a larger one is answered 413. 0: no limit."""
+
+    header_timeout: Duration = 10
+    """How long a request head may take to arrive, from its first byte (on a new connection, from its opening).
+    0: no limit."""
+
+    body_timeout: Duration = 30
+    """How long a request body may make no progress. 0: no limit."""
+
+    keepalive_timeout: Duration = 75
+    """How long a connection may be idle between two requests. It has to be longer than the idle timeout of a load
+    balancer in front, or requests are lost. 0: no limit."""
+
+    write_timeout: Duration = 60
+    """How long a client may take nothing of its response. 0: no limit."""
+
+    request_timeout: Duration = 0
+    """How long the application may take for a request; then it is cancelled and, if it has sent nothing, the request
+    answered 504. 0: no limit."""
+
+    max_requests_per_connection: Count = 0
+    """Close a connection after this many requests. 0: never."""
+
+    server_header: FieldValue = "appserver"
+    """The Server header of responses without one. Empty: none."""
+
+    date_header: Flag = True
+    """Add a Date header to responses without one."""
+
+    headers: tuple[HeaderField, ...] = ()
+    """Headers to add to every response, each as "Name: value", such as "X-Frame-Options: DENY"."""
+
+
+class WebSocketSettings(Section):
+    """WebSocket sessions."""
+
+    enabled: Flag = True
+    """Accept WebSocket handshakes; without it they are ordinary requests."""
+
+    max_message_size: Size = 16 * 1024 * 1024
+    """The largest message, after decompression; a larger one closes the session with code 1009. 0: no limit."""
+
+    max_queue: Count = 32
+    """How many messages wait for the application before no more are read from the connection. 0: no limit."""
+
+    ping_interval: Duration = 20
+    """How often a ping is sent to the client. 0: never."""
+
+    ping_timeout: Duration = 20
+    """How long the pong may take; then the session is closed. 0: no limit."""
+
+    compression: Flag = True
+    """Accept permessage-deflate from clients that offer it."""
+
+    close_timeout: Duration = 10
+    """How long the client may take for its half of the closing handshake. 0: no limit."""
+
+
+class RequestIDSettings(Section):
+    """The id by which a request is found again in the log."""
+
+    header: OptionalFieldName = "x-request-id"
+    """The header that holds it, in responses and in requests from proxies. Empty: requests have no id."""
+
+    accept: Flag = True
+    """Take the id from requests of trusted proxies (proxy.trusted), instead of making one."""

@@ -1,0 +1,47 @@
+"""Settings that the model knows and the server does not act on yet.
+
+Setting one is refused: a limit that is silently not kept is worse than none. An entry goes when its meaning arrives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from appserver.settings.address import SystemdAddress, UnixAddress
+from appserver.settings.locations import Location
+from appserver.settings.model import Settings
+
+NOT_SUPPORTED_YET = frozenset(
+    (
+        "tls",
+        "listeners.tls",
+        "listeners.proxy_protocol",
+        "websocket",
+        "proxy",
+        "request_id",
+        "admin.bind",
+        "admin.control",
+        "metrics",
+        "workers.max_requests",
+        "workers.max_requests_jitter",
+        "workers.max_lifetime",
+        "workers.max_rss",
+    )
+)
+"""Dotted keys; the name of a section stands for all of its keys."""
+
+
+def is_unsupported(dotted: str) -> bool:
+    """Tell whether a key, by its dotted name ("listeners.tls"), is refused."""
+    return dotted in NOT_SUPPORTED_YET or dotted.partition(".")[0] in NOT_SUPPORTED_YET
+
+
+def unsupported(settings: Settings, given: Iterable[Location]) -> Iterator[Location]:
+    """Yield where settings were given a value that is not supported yet."""
+    for location in given:
+        if is_unsupported(f"{location[0]}.{location[-1]}"):
+            yield location
+    for index, listener in enumerate(settings.listeners):
+        match listener.bind:
+            case SystemdAddress() | UnixAddress(is_abstract=True):
+                yield "listeners", index, "bind"

@@ -1,0 +1,220 @@
+"""The types of the settings' values: what an operator may write, and what it becomes.
+
+Each is a type annotation for a field of the model. Its validator takes a value as TOML gives it or as text (the
+environment and the command line have nothing but text), and raises ValueError with a sentence that begins with
+"expected" for anything else; `problems` shows that sentence to the operator. In text, empty means "not set" wherever
+a setting may be unset.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PlainValidator, SecretStr
+
+from appserver.settings.address import Address, TCPAddress, UnixAddress, parse_address
+from appserver.settings.quantities import parse_duration, parse_size
+
+_FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+MAX_COUNT = 2**31 - 1
+
+# RFC 9110 section 5.6.2
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# RFC 9110 section 5.5, without obs-text: what is not ASCII means something else to every reader.
+_FIELD_VALUE = re.compile(r"[\t -~]*")
+_FRAMING_FIELDS = frozenset(
+    ("connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "date", "server")
+)
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in _FLAGS:
+        return _FLAGS[value.lower()]
+    raise ValueError("expected true or false")
+
+
+def _whole(minimum: int, maximum: int) -> Callable[[object], int]:
+    limits = f"{minimum} or more" if maximum == MAX_COUNT else f"from {minimum} to {maximum}"
+
+    def validate(value: object) -> int:
+        if isinstance(value, str) and re.fullmatch(r"\d{1,10}", value, re.ASCII):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
+            raise ValueError(f"expected a whole number, {limits}")
+        return value
+
+    return validate
+
+
+def _worker_count(value: object) -> object:
+    if value == "auto":
+        return value
+    try:
+        return _whole(1, 1024)(value)
+    except ValueError as error:
+        raise ValueError(f'{error}, or "auto"') from None
+
+
+def _share(value: object) -> float:
+    if isinstance(value, str) and re.fullmatch(r"\d+(\.\d+)?", value, re.ASCII):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError("expected a number from 0 to 1")
+    return float(value)
+
+
+def _bucket(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 86400:
+        raise ValueError("expected seconds: a number above 0")
+    return float(value)
+
+
+def _increasing(values: tuple[float, ...]) -> tuple[float, ...]:
+    if not values or any(left >= right for left, right in itertools.pairwise(values)):
+        raise ValueError("expected numbers of seconds, each larger than the one before")
+    return values
+
+
+def _positive(value: float) -> float:
+    if value <= 0:
+        raise ValueError("expected a duration above 0")
+    return value
+
+
+def text(value: object) -> str:
+    """Return `value` if it is text without control characters, which no setting has a use for."""
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError("expected text (without control characters)")
+    return value
+
+
+def _required_text(value: object) -> str:
+    if not text(value):
+        raise ValueError("expected text that is not empty")
+    return text(value)
+
+
+def _unless_empty(validate: Callable[[object], Any]) -> Callable[[object], Any]:
+    return lambda value: None if value is None or value == "" else validate(value)
+
+
+def _path(value: object) -> object:
+    return value if isinstance(value, Path) else _required_text(value)
+
+
+def _octal(value: object) -> str:
+    # TOML's bare 660 is a decimal number and would mean 1224: only text is unmistakable.
+    if not isinstance(value, str) or not re.fullmatch(r"(0o)?[0-7]{3,4}", value, re.ASCII):
+        raise ValueError('expected octal digits as text, such as "0660"')
+    return value.removeprefix("0o").rjust(4, "0")
+
+
+def _import_string(value: object) -> str:
+    module, colon, attribute = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if not colon or not all(part.isidentifier() for name in (module, attribute) for part in name.split(".")):
+        raise ValueError('expected module:attribute, such as "package.module:app"')
+    return f"{module}:{attribute}"
+
+
+def _root_path(value: object) -> str:
+    if text(value) and (not text(value).startswith("/") or text(value).endswith("/")):
+        raise ValueError('expected a path such as "/api" (a slash in front, none at the end), or nothing')
+    return text(value)
+
+
+def _request_path(value: object) -> str:
+    if not text(value).startswith("/"):
+        raise ValueError('expected a path such as "/healthz"')
+    return text(value)
+
+
+def _field_value(value: object) -> str:
+    if not isinstance(value, str) or not _FIELD_VALUE.fullmatch(value) or value != value.strip():
+        raise ValueError("expected visible ASCII characters (no CR or LF, no space at either end)")
+    return value
+
+
+def _field_name(value: object) -> str:
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
+        raise ValueError('expected the name of a header, such as "x-request-id"')
+    return value.lower()
+
+
+def _field(value: object) -> tuple[str, str]:
+    if not isinstance(value, str):
+        raise ValueError('expected "Name: value"')
+    name, _, content = value.partition(":")
+    if ":" not in value or not _TOKEN.fullmatch(name):
+        raise ValueError('expected "Name: value"')
+    if name.lower() in _FRAMING_FIELDS:
+        raise ValueError(f"expected a header that is not the server's own business; {name.lower()} is")
+    return name, _field_value(content.strip(" \t"))
+
+
+def _trusted(value: object) -> str:
+    if value in ("*", "unix"):
+        return str(value)
+    address = text(value)
+    try:
+        return str(ipaddress.ip_network(address) if "/" in address else ipaddress.ip_address(address))
+    except ValueError as error:
+        raise ValueError(f'expected an IP address, a network such as "10.0.0.0/8", "*" or "unix" ({error})') from None
+
+
+def _service_address(value: object) -> Address:
+    address = parse_address(value)
+    if not isinstance(address, TCPAddress | UnixAddress):
+        raise ValueError("expected HOST:PORT, [v6]:PORT or unix:/path")
+    return address
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+Flag = Annotated[bool, BeforeValidator(_flag)]
+Count = Annotated[int, BeforeValidator(_whole(0, MAX_COUNT))]
+PositiveCount = Annotated[int, BeforeValidator(_whole(1, MAX_COUNT))]
+Workers = BeforeValidator(_whole(1, 1024))
+WorkerCount = Annotated[int | Literal["auto"], PlainValidator(_worker_count)]
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+PositiveDuration = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_positive)]
+Size = Annotated[int, BeforeValidator(parse_size)]
+Share = Annotated[float, BeforeValidator(_share)]
+Buckets = Annotated[tuple[Annotated[float, BeforeValidator(_bucket)], ...], AfterValidator(_increasing)]
+
+Text = Annotated[str, BeforeValidator(_required_text)]
+OptionalText = Annotated[str | None, BeforeValidator(_unless_empty(text))]
+Secret = Annotated[
+    SecretStr | None,
+    BeforeValidator(lambda value: value if isinstance(value, SecretStr) else _unless_empty(text)(value)),
+    # Settings travel to the workers as JSON, where a mask in place of the password would lose it.
+    PlainSerializer(lambda value: value and value.get_secret_value(), when_used="json"),
+]
+ExistingPath = Annotated[Path, BeforeValidator(_path)]
+OptionalPath = Annotated[Path | None, BeforeValidator(_unless_empty(_path))]
+FileMode = Annotated[str, BeforeValidator(_octal)]
+OptionalFileMode = Annotated[str | None, BeforeValidator(_unless_empty(_octal))]
+
+ImportString = Annotated[str, BeforeValidator(_import_string)]
+RootPath = Annotated[str, BeforeValidator(_root_path)]
+RequestPath = Annotated[str, BeforeValidator(_request_path)]
+FieldValue = Annotated[str, BeforeValidator(_field_value)]
+OptionalFieldName = Annotated[str, BeforeValidator(lambda value: value if value == "" else _field_name(value))]
+HeaderField = Annotated[tuple[str, str], PlainValidator(_field), PlainSerializer(": ".join)]
+Trusted = Annotated[str, BeforeValidator(_trusted)]
+
+Bind = Annotated[Address, PlainValidator(parse_address), PlainSerializer(str)]
+OptionalBind = Annotated[
+    Address | None,
+    PlainValidator(_unless_empty(_service_address)),
+    PlainSerializer(lambda value: "" if value is None else str(value)),
+]
+LowerCase = BeforeValidator(_lower)
