@@ -18,7 +18,7 @@ from tests.benchmarks.workloads import WORKLOADS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmarks and print the table; 1 if a request failed."""
+    """Run the benchmarks and print the table; 1 if a request to appserver failed."""
     options = _parser().parse_args(arguments)
     if shutil.which("wrk") is None:
         sys.exit("the benchmarks need wrk (Debian package wrk)")
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         machine = {"python": platform.python_version(), "kernel": platform.release(), "machine": platform.machine()}
         document = {"machine": machine, "samples": [dataclasses.asdict(sample) for sample in samples]}
         options.json.write_text(json.dumps(document, indent=2))
-    return int(any(sample.errors for sample in samples))
+    return int(any(sample.errors for sample in samples if sample.server == APPSERVER.name))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -73,3 +73,12 @@ class Address:
             )
         finally:
             client.close()
+
+    def converse(self, data: bytes, timeout: float = 10.0) -> bytes:
+        """Send octets as they are, and return everything until the server closes the connection."""
+        received = []
+        with self.connect(timeout) as connection:
+            connection.sendall(data)
+            while piece := connection.recv(65536):
+                received.append(piece)
+        return b"".join(received)
