@@ -42,11 +42,15 @@ PURE = ("appserver.http", "appserver.supervision", "appserver.websocket")
 
 DOORS = {
     "os.fork": {"appserver.worker.zygote"},
-    "os.environ": {"appserver.cli", "appserver.worker.privileges", "appserver.worker.zygote"},
+    "os.environ": {
+        "appserver.cli",
+        "appserver.master.plan",  # what a zygote's environment is made from
+        "appserver.worker.privileges",  # HOME and USER go with the user
+    },
     "os._exit": {"appserver.worker.zygote"},
-    "signal.signal": {"appserver.worker.process", "appserver.worker.zygote"},
+    "signal.signal": {"appserver.worker.zygote"},  # the others have event loops: add_signal_handler
     "sys.exit": {"appserver.cli"},
-    "sys.path": {"appserver.asgi.loader"},
+    "sys.path": {"appserver.asgi.hints", "appserver.asgi.loader"},  # hints only reads it
 }
 """What changes the process as a whole, and the only modules that may do it."""
 
