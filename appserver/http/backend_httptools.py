@@ -20,8 +20,7 @@ class HttptoolsLexer:
         """Take a whole head apart as `grammar.lex` does, or return None to leave it to that.
 
         Left to the grammar are: heads that llhttp refuses (it knows a fixed set of methods, and judges framing, which
-        is not its task here); anything but " HTTP/1.1" behind the target (it takes HTTP/0.9 and 2.0, and skips leading
-        empty lines); and values that end in white space (it keeps or loses that, depending on where it stands).
+        is not its task here), anything but " HTTP/1.1" right behind the target (it takes HTTP/0.9 and 2.0), and fragments.
         """
         collector = self._collector
         fields: Fields = []
@@ -37,11 +36,13 @@ class HttptoolsLexer:
         except httptools.HttpParserError:
             self._llhttp = None
             return None
-        method = llhttp.get_method()
         if not collector.complete:
+            # It waits for a body, which it won't get.
             self._llhttp = None
+        method = llhttp.get_method()
         target = collector.target
-        if not raw.startswith(b" HTTP/1.1\r\n", len(method) + 1 + len(target)):
+        end = len(method) + 1 + len(target)
+        if raw[end : end + 11] != b" HTTP/1.1\r\n" or 0x23 in target:
             return None
         return method, target, b"1.1", fields
 
@@ -59,7 +60,7 @@ class _Collector:
         self.target = target
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields.append((name.lower(), value))
+        self.fields.append((name.lower(), value.rstrip()))
 
     def on_message_complete(self) -> None:
         self.complete = True

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from urllib.parse import unquote
 
 from appserver.errors import RequestError
@@ -113,40 +112,42 @@ def interpret(method: bytes, target: bytes, version: bytes, fields: Fields) -> R
     known.
     """
     head = RequestHead()
-    head.method = method.decode("ascii")
+    head.method = method.decode()
     head.target = target
     head.headers = fields
-    if version == b"1.1":
-        head.http_version = "1.1"
-    else:
-        head.http_version = _version(version)
+    head.http_version = "1.1" if version == b"1.1" else _version(version)
 
-    found = [field for field in fields if field[0] in DECISIVE]
-    decisive = dict(found)
-    if len(decisive) != len(found):
-        decisive = _combine(found)
-    host = decisive.get(b"host")
+    # Most heads decide nothing but the host; what does not get through this loop is looked at again, with care.
+    host = None
+    plain = version == b"1.1"
+    for name, value in fields:
+        if name in DECISIVE:
+            if name == b"host" and host is None:
+                host = value
+            elif name != b"connection" or value != b"keep-alive":
+                plain = False
     if host is None:
         if head.http_version == "1.1":
             raise bad_request("an HTTP/1.1 request without Host")
-    elif not _is_authority(host):
-        raise bad_request("the value of Host is not valid")
+    elif host not in _known_authorities:
+        _check_authority(host)
 
-    if target[0] == 0x2F:  # "/", origin-form
+    if target[0] == 0x2F:  # "/": origin-form
         raw_path, _, head.query_string = target.partition(b"?")
         head.raw_path = raw_path
-        path = raw_path.decode("ascii")
+        path = raw_path.decode()
         head.path = unquote(path) if "%" in path else path
     else:
         _decide_target(head)
 
     head.content_length = None
     head.chunked = head.expect_continue = head.accepts_trailers = False
+    head.keep_alive = True
     head.upgrade = None
-    head.keep_alive = head.http_version == "1.1"
-    if len(decisive) > 1 or host is None:
-        _decide_framing(head, decisive)
-        _decide_connection(head, decisive)
+    if not plain:
+        by_name = _combine(fields)
+        _decide_framing(head, by_name)
+        _decide_connection(head, by_name)
     return head
 
 
@@ -157,14 +158,16 @@ def _version(version: bytes) -> str:
     return "1.0" if version == b"1.0" else "1.1"
 
 
-def _combine(found: Fields) -> dict[bytes, bytes]:
+def _combine(fields: Fields) -> dict[bytes, bytes]:
     """Join the values of fields that came more than once (RFC 9110 section 5.3).
 
     Host and Content-Length are no lists. Two equal lengths could be taken as one (RFC 9110 section 8.6); refusing them
     is allowed too, and safe whatever a proxy in front made of them.
     """
     combined: dict[bytes, bytes] = {}
-    for name, value in found:
+    for name, value in fields:
+        if name not in DECISIVE:
+            continue
         if name not in combined:
             combined[name] = value
         elif name == b"host":
@@ -176,10 +179,17 @@ def _combine(found: Fields) -> dict[bytes, bytes]:
     return combined
 
 
-# A server sees few hosts; looking one up costs a third of matching it.
-@lru_cache(maxsize=256)
-def _is_authority(value: bytes) -> bool:
-    return not value or AUTHORITY.fullmatch(value) is not None
+# Authorities that have been found valid. A server sees few of them, and looking one up costs a fifth of matching it.
+_known_authorities: set[bytes] = set()
+
+
+def _check_authority(value: bytes) -> None:
+    """Check the value of a Host field, or the authority of a target; raises RequestError (400)."""
+    if value and not AUTHORITY.fullmatch(value):
+        raise bad_request("the value of Host, or the authority in the target, is not valid")
+    if len(_known_authorities) >= 256:
+        _known_authorities.clear()
+    _known_authorities.add(value)
 
 
 def _decide_target(head: RequestHead) -> None:
@@ -197,10 +207,11 @@ def _decide_target(head: RequestHead) -> None:
     if match is None:
         raise bad_request("the request target has none of the forms of RFC 9112 section 3.2")
     authority = match[1]
-    if not authority or not _is_authority(authority):
-        raise bad_request("the authority in the request target is not valid")
+    if not authority:
+        raise bad_request("the request target has no host")
+    _check_authority(authority)
     head.raw_path = match[2] or b"/"
-    head.path = unquote(head.raw_path.decode("ascii"))
+    head.path = unquote(head.raw_path.decode())
     head.query_string = match[3] or b""
     # "the origin server MUST ignore the received Host header field (if any) and instead use the host information of
     # the request-target" (RFC 9112 section 3.2.2)
@@ -208,21 +219,14 @@ def _decide_target(head: RequestHead) -> None:
     head.headers = [(b"host", authority), *others]
 
 
-def _list(value: bytes | None) -> list[bytes]:
-    """The members of a list-based field, lower-cased; empty ones are ignored (RFC 9110 section 5.6.1.2)."""
-    if value is None:
-        return []
-    return [member for part in value.lower().split(b",") if (member := part.strip(b" \t"))]
-
-
-def _decide_framing(head: RequestHead, decisive: dict[bytes, bytes]) -> None:
+def _decide_framing(head: RequestHead, by_name: dict[bytes, bytes]) -> None:
     """Decide whether a body follows, and where it ends (RFC 9112 section 6.3).
 
     Where the RFC lets a server choose between repairing and refusing, this one refuses: a proxy in front may have
     chosen the other repair.
     """
-    coding = decisive.get(b"transfer-encoding")
-    length = decisive.get(b"content-length")
+    coding = by_name.get(b"transfer-encoding")
+    length = by_name.get(b"content-length")
     if coding is not None:
         if length is not None:
             raise bad_request("Content-Length and Transfer-Encoding in one request")
@@ -248,21 +252,28 @@ def _refuse_coding(coding: bytes) -> None:
     raise bad_request("chunked is not the final transfer coding, or not clearly so")
 
 
-def _decide_connection(head: RequestHead, decisive: dict[bytes, bytes]) -> None:
-    """Decide on persistence and on what the client asks of this hop (RFC 9112 section 9, RFC 9110 sections 7.6, 7.8, 10.1)."""
-    options = _list(decisive.get(b"connection"))
+def _decide_connection(head: RequestHead, by_name: dict[bytes, bytes]) -> None:
+    """Decide what the client asks of this hop (RFC 9112 section 9.3, RFC 9110 sections 7.8, 10.1)."""
+    options = _list(by_name, b"connection")
     if head.http_version == "1.0":
-        # No 100 for HTTP/1.0 (RFC 9110 section 10.1.1), no upgrade from it (section 7.8), no trailers without chunked.
+        # Nothing but this: a server MUST ignore Upgrade and "100-continue" in an HTTP/1.0 request.
         head.keep_alive = b"keep-alive" in options and b"close" not in options
         return
-    head.keep_alive = b"close" not in options
-    head.accepts_trailers = b"trailers" in _list(decisive.get(b"te"))
-    expectations = _list(decisive.get(b"expect"))
     has_body = head.chunked or bool(head.content_length)
-    if expectations:
-        if any(expectation != b"100-continue" for expectation in expectations):
-            raise RequestError(417, "expectation_failed", "the only expectation that can be met is 100-continue")
-        head.expect_continue = has_body
+    head.keep_alive = b"close" not in options
     # A body has to be read before the protocol changes. Ignoring the upgrade is always allowed, and loses no octet.
-    if b"upgrade" in options and b"upgrade" in decisive and not has_body:
-        head.upgrade = decisive[b"upgrade"].lower()
+    if b"upgrade" in options and b"upgrade" in by_name and not has_body:
+        head.upgrade = by_name[b"upgrade"].lower()
+    head.accepts_trailers = b"trailers" in _list(by_name, b"te")
+    expectations = _list(by_name, b"expect")
+    if any(expectation != b"100-continue" for expectation in expectations):
+        raise RequestError(417, "expectation_failed", "the only expectation that can be met is 100-continue")
+    head.expect_continue = has_body and bool(expectations)
+
+
+def _list(by_name: dict[bytes, bytes], name: bytes) -> list[bytes]:
+    """The members of a list-based field, lower-cased; empty ones are ignored (RFC 9110 section 5.6.1.2)."""
+    value = by_name.get(name)
+    if value is None:
+        return []
+    return [member for part in value.lower().split(b",") if (member := part.strip(b" \t"))]

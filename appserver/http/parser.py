@@ -129,18 +129,30 @@ class Parser:
             return self._await_head(data, position)
         self._searched = self._checked = 0
         self._skipped = False
-        head = self._understand(data if end - position == len(data) else data[position:end])
-        self._persistent = head.keep_alive
+        raw = data if end - position == len(data) else data[position:end]
+        method, target, version, fields = self._lexer.lex(raw) or self._lex_strictly(raw)
+        if len(target) > self._limits.max_target_size:
+            raise self._limits.target_too_large()
+        if len(fields) > self._limits.max_headers:
+            raise self._limits.too_many_fields()
+        head = interpret(method, target, version, fields)
+
+        has_body = True
         if head.content_length:
             self._left = head.content_length
             self._read = Parser._read_body
         elif head.chunked:
             self._chunks = ChunkedDecoder(self._limits)
             self._read = Parser._read_chunks
+        else:
+            has_body = False
+        self._persistent = head.keep_alive
         if self._handler.on_head(head):
             self._read = Parser._keep
-        elif self._read is Parser._read_head:
-            self._end_request()
+        elif not has_body:
+            if not head.keep_alive:
+                self._read = Parser._ignore
+            self._handler.on_end()
         return end
 
     def _await_head(self, data: bytes, position: int) -> int:
@@ -200,19 +212,11 @@ class Parser:
         self._read = Parser._read_head if self._persistent else Parser._ignore
         self._handler.on_end()
 
-    def _understand(self, raw: bytes) -> RequestHead:
-        """Have a complete head taken apart, and decide what it means."""
-        lexed = self._lexer.lex(raw)
-        if lexed is None:
-            self._check_target_size(raw)
-            check_lines(raw[:-2], 0)
-            lexed = lex(raw)
-        method, target, version, fields = lexed
-        if len(target) > self._limits.max_target_size:
-            raise self._limits.target_too_large()
-        if len(fields) > self._limits.max_headers:
-            raise self._limits.too_many_fields()
-        return interpret(method, target, version, fields)
+    def _lex_strictly(self, raw: bytes) -> Lexed:
+        """Take a complete head apart that the lexer has declined, or refuse it."""
+        self._check_target_size(raw)
+        check_lines(raw[:-2], 0)
+        return lex(raw)
 
     def _check_target_size(self, raw: bytes) -> None:
         """Check the method and the size of the target, as far as they are there."""
