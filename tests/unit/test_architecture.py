@@ -49,7 +49,7 @@ DOORS = {
     },
     "os._exit": {"appserver.worker.zygote"},
     "signal.signal": {"appserver.worker.zygote"},  # the others have event loops: add_signal_handler
-    "sys.exit": {"appserver.cli"},
+    "sys.exit": {"appserver.__main__"},
     "sys.path": {"appserver.asgi.hints", "appserver.asgi.loader"},  # hints only reads it
 }
 """What changes the process as a whole, and the only modules that may do it."""
