@@ -22,7 +22,7 @@ from appserver.supervision.policy import Policy
 
 WorkerId = int
 
-FailureKind = Literal["import", "startup", "timeout", "spawn", "bug"]
+FailureKind = Literal["import", "startup", "timeout", "spawn", "crash", "bug"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Failure:
     """Why a zygote or a worker could not boot.
 
     `kind` says in what: importing the application, its start-up, running out of time, getting a process from the kernel,
-    or a bug in appserver. `exit_code` is what the program ends with if nothing has ever served.
+    a death without a word, or a bug in appserver. `exit_code` is what the program ends with if nothing has ever served.
     """
 
     kind: FailureKind

@@ -18,9 +18,10 @@ MINIMUM_CAPACITY = 64
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What is wanted, and how long each thing may take. Durations in seconds; 0 switches a limit off.
+    """What is wanted, and how long each thing may take. Durations in seconds.
 
-    Each generation lives by its own policy, as its workers live by the settings that they were made from.
+    0 switches the `stall_` and `max_` limits off; elsewhere it means no time at all. Each generation lives by its own policy,
+    as its workers live by the settings that they were made from.
     """
 
     count: int = 1
@@ -40,6 +41,15 @@ class Policy:
     shutdown_linger: float = 1.0
     capacity: int = MINIMUM_CAPACITY
     """Scoreboard slots, so the most workers that may be alive at once. Fixed by the first policy."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what could never come to an end."""
+        if self.count < 1 or self.surge < 1 or self.boot_timeout <= 0:
+            raise ValueError("count, surge and boot_timeout are to be greater than 0")
+        if self.capacity < self.count + self.surge:
+            raise ValueError(
+                f"capacity {self.capacity} has no room for {self.count} workers and {self.surge} beyond them"
+            )
 
     @classmethod
     def from_settings(cls, settings: Settings, *, cpus: int) -> Self:

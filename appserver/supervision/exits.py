@@ -1,0 +1,64 @@
+"""Exits: what the end of a process was, in words and as a label."""
+
+from __future__ import annotations
+
+from appserver.supervision.actions import ExitReason, Level
+from appserver.supervision.events import ExitStatus
+from appserver.supervision.records import Worker
+from appserver.supervision.states import WorkerState
+
+# signal(7): the numbers that Linux gives them on every architecture that Python runs on. The module `signal` is not for here.
+SIGNAL_NAMES = {
+    1: "SIGHUP",
+    2: "SIGINT",
+    3: "SIGQUIT",
+    4: "SIGILL",
+    5: "SIGTRAP",
+    6: "SIGABRT",
+    8: "SIGFPE",
+    9: "SIGKILL",
+    11: "SIGSEGV",
+    13: "SIGPIPE",
+    14: "SIGALRM",
+    15: "SIGTERM",
+}
+
+
+def signal_name(number: int) -> str:
+    return SIGNAL_NAMES.get(number, f"signal {number}")
+
+
+def describe_status(status: ExitStatus) -> str:
+    """The end of a process as the end of a sentence."""
+    if status.signal is not None:
+        return f"was killed by {signal_name(status.signal)}"
+    return "ended" if status.code is None else f"exited with code {status.code}"
+
+
+def status_fields(status: ExitStatus) -> dict[str, object]:
+    """The end of a process as fields of a log record."""
+    if status.signal is not None:
+        return {"signal": signal_name(status.signal)}
+    return {} if status.code is None else {"exit_code": status.code}
+
+
+def exit_reason(worker: Worker, status: ExitStatus, *, oom: bool) -> ExitReason:
+    """What the exit of a worker is counted as."""
+    if worker.state is WorkerState.KILLED and worker.leaving:
+        return worker.leaving
+    if oom:
+        return "out_of_memory"
+    if worker.leaving is None:
+        return "crashed" if worker.ready_at is not None else "boot_failed"
+    # One that was asked to leave and dies on the way has taken requests with it.
+    died = worker.ready_at is not None and (status.signal is not None or status.code not in (0, None))
+    return "crashed" if died else worker.leaving
+
+
+def exit_level(worker: Worker, reason: ExitReason) -> Level:
+    """How loud the exit of a worker is: what has had its own record as an error is not one a second time."""
+    if reason in ("crashed", "out_of_memory"):
+        return "error"
+    if reason == "boot_failed":
+        return "warning" if worker.leaving else "error"
+    return "warning" if worker.state is WorkerState.KILLED else "info"
