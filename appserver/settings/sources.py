@@ -54,6 +54,25 @@ class Override:
     value: Any
     where: str
 
+    @classmethod
+    def parse(cls, text: str, where: str) -> Override:
+        """Read "section.key=value", the value as TOML or else as text; raises ValueError if it has another form."""
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise ValueError("expected section.key=value")
+        return cls(key.strip(), _toml_or_text(key.strip(), value.strip()), where)
+
+
+def _toml_or_text(key: str, text: str) -> Any:
+    try:
+        document = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    value = document.pop("value")
+    wants_text = key in keys.KEYS and keys.KEYS[key].is_text
+    # "8000" is TOML for a number, and text to a key that wants text; a line break could bring in further keys.
+    return text if document or (wants_text and not isinstance(value, str)) else value
+
 
 @dataclass(frozen=True, slots=True)
 class Assignment:

@@ -36,5 +36,5 @@ class AppSettings(Section):
 
     env_file: OptionalPath = None
     """A file of NAME=value lines for the environment of the application. Values are taken literally ("$" is only a
-    character); a variable that is already set wins. It is read again by a reload. appserver's own APPSERVER_
+    character) and win over variables that are already set. It is read again by a reload. appserver's own APPSERVER_
     variables are not read from it."""
