@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Collection
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 from appserver.asgi.interfaces import argument_counts, detect, is_async
 
@@ -53,9 +53,9 @@ def missing_attribute(path: str, owner: object, name: str, directory: Path) -> l
         near = _near(name, [key for key in dir(owner) if not key.startswith("_")], prefix, "its attributes")
         return [f'"{path}" is a {type(owner).__qualname__} without an attribute "{name}"', *near]
     problem = f'module "{path}" ({_file(owner)}) has no attribute "{name}"'
-    own = directory / f"{path}.py"
-    if own.is_file() and not _is_same(own, owner):
-        return [problem, f"{own} is hidden by that module, which Python had imported before: rename your file"]
+    own = directory.joinpath(*path.split(".")).with_suffix(".py")
+    if own.is_file() and not _is_from(owner, own):
+        return [problem, f"{own} is hidden by that module: give your file another name"]
     if hasattr(owner, "__path__") and importlib.util.find_spec(f"{path}.{name}"):
         return [problem, f'"{path}.{name}" is a module: write "{path}.{name}:" and the name of the application in it']
     return [problem, *applications(owner, name, prefix)]
@@ -125,21 +125,24 @@ def _file(module: ModuleType) -> str:
     return file or ", ".join(getattr(module, "__path__", ["built in"]))
 
 
-def _is_same(file: Path, module: ModuleType) -> bool:
+def _is_from(module: ModuleType, file: Path) -> bool:
     other = getattr(module, "__file__", None)
     return other is not None and file.samefile(other)
 
 
 def _looks_like_application(value: object) -> bool:
-    if not callable(value) or inspect.isclass(value):
+    try:
+        if not callable(value) or inspect.isclass(value):
+            return False
+        # A plain function of two arguments may be anything; an instance that takes two is a WSGI application.
+        return detect(value) is not None and (is_async(value) or not inspect.isroutine(value))
+    except Exception:  # noqa: BLE001 Flask's `request`, for one, raises RuntimeError when it is looked at too early
         return False
-    # A plain function of two arguments may be anything; an instance that takes two is a WSGI application.
-    return detect(value) is not None and (is_async(value) or not inspect.isroutine(value))
 
 
 def _looks_like_factory(value: object, module: ModuleType) -> bool:
     return (
-        inspect.isfunction(value)
+        type(value) is FunctionType
         and value.__module__ == module.__name__
         and not is_async(value)
         and 0 in argument_counts(value)

@@ -47,11 +47,9 @@ def load_application(app: AppSettings) -> ASGIApplication:
 
 @contextmanager
 def _first_on_path(target: Target, directory: Path) -> Iterator[None]:
-    if not directory.is_dir():
-        raise target.failure([f"app.directory = {directory}: there is no such directory"])
-    if not os.access(directory, os.R_OK | os.X_OK):
-        # Python passes over a directory that it may not read, and then does not find what everybody else sees there.
-        raise target.failure([f"app.directory = {directory}: the user with uid {os.getuid()} may not read it"])
+    # Python passes over a directory that it may not read, and then does not find what everybody else sees there.
+    if not (os.access(directory, os.R_OK | os.X_OK) and directory.is_dir()):
+        raise target.failure([f"app.directory = {directory} is no directory that uid {os.getuid()} may read"])
     before = sys.path.copy()
     sys.path.insert(0, str(directory))
     try:
@@ -65,11 +63,8 @@ def _make(target: Target, factory: object) -> object:
     """Call a factory and return the application."""
     if not callable(factory):
         raise target.failure([f"app.factory is set, but this is a {type(factory).__qualname__}, not a function"])
-    counts = argument_counts(factory)
-    if counts and 0 not in counts:
-        if detect(factory) is not None:
-            raise target.failure(["this is an application, not a factory: set app.factory = false"])
-        raise target.failure(["the factory is called without arguments, but cannot do without some"])
+    if detect(factory) is not None and 0 not in argument_counts(factory):
+        raise target.failure(["this is an application, not a factory: set app.factory = false"])
     if is_async(factory):
         raise target.failure(
             [
@@ -117,7 +112,7 @@ def _explain_unclear(found: Callable[..., Any]) -> list[str]:
 
 def _adapt_wsgi(target: Target, application: Callable[..., Any]) -> ASGIApplication:
     try:
-        from appserver.asgi.wsgi import WSGIAdapter  # noqa: PLC0415 behind it is an extra, not always installed
+        from appserver.asgi.wsgi import WSGIAdapter  # needs a2wsgi, which is an extra
     except ModuleNotFoundError as error:
         lines = ['this is a WSGI application, which needs the extra "wsgi"', "pip install appserver[wsgi]"]
         raise target.failure(lines) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import ModuleType
 from typing import Self
 
@@ -27,18 +27,9 @@ class Target:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read an import string. Raises ApplicationImportError, with what was probably meant, if it is none."""
+        """Take an import string apart; the settings hold that it is one."""
         module, _, attribute = text.partition(":")
-        if attribute.endswith(")"):
-            name = attribute.partition("(")[0]
-            advice = f'write "{module}:{name}" and set app.factory = true (--factory); it is called without arguments'
-        elif "/" in module:
-            advice = _advice_for_path(PurePosixPath(module.removesuffix(".py")), attribute or "app")
-        elif not all(module.split(".")) or not all(attribute.split(".")):
-            advice = 'write "module:attribute", for example "main:app" for the object app in main.py'
-        else:
-            return cls(module, tuple(attribute.split(".")))
-        raise ApplicationImportError(f'app.target = "{text}" is not an import string: {advice}')
+        return cls(module, tuple(attribute.split(".")))
 
     def __str__(self) -> str:
         return f"{self.module}:{self.attribute}"
@@ -98,10 +89,3 @@ class Target:
             f"imported in {frames[-1].filename}, line {frames[-1].lineno}",
             *hints.missing_dependency(missing, directory),
         ]
-
-
-def _advice_for_path(path: PurePosixPath, attribute: str) -> str:
-    """Say how to name what a path to a file was meant to name."""
-    if path.is_absolute() or ".." in path.parts:
-        return f'it names a module, not a file; set app.directory = "{path.parent}" and write "{path.name}:{attribute}"'
-    return f'it names a module, not a file; write "{".".join(path.parts)}:{attribute}"'

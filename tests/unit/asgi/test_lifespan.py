@@ -24,16 +24,16 @@ class Log:
     def __init__(self) -> None:
         self.records: list[tuple[str, str, dict[str, Any]]] = []
 
-    def debug(self, event: str, /, **fields: Any) -> None:
+    def debug(self, event: str, **fields: Any) -> None:
         self.records.append(("debug", event, fields))
 
-    def info(self, event: str, /, **fields: Any) -> None:
+    def info(self, event: str, **fields: Any) -> None:
         self.records.append(("info", event, fields))
 
-    def warning(self, event: str, /, **fields: Any) -> None:
+    def warning(self, event: str, **fields: Any) -> None:
         self.records.append(("warning", event, fields))
 
-    def error(self, event: str, /, **fields: Any) -> None:
+    def error(self, event: str, **fields: Any) -> None:
         self.records.append(("error", event, fields))
 
     @property
@@ -61,7 +61,7 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
 
 async def until(condition: Callable[[], object]) -> None:
     """Let others run until a condition holds; the scenario's time limit bounds it."""
-    while not condition():  # noqa: ASYNC110 a condition of the application under test, which sets no event
+    while not condition():
         await asyncio.sleep(0)
 
 
