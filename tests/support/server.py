@@ -54,13 +54,14 @@ class Log:
         self._thread.start()
 
     def _collect(self) -> None:
-        for raw in self._stream:
-            line = raw.decode(errors="replace").rstrip("\n")
-            with self._arrived:
-                self.lines.append(line)
-                if line.startswith("{"):
-                    self.records.append(json.loads(line))
-                self._arrived.notify_all()
+        with self._stream:
+            for raw in self._stream:
+                line = raw.decode(errors="replace").rstrip("\n")
+                with self._arrived:
+                    self.lines.append(line)
+                    if line.startswith("{"):
+                        self.records.append(json.loads(line))
+                    self._arrived.notify_all()
         with self._arrived:
             self._closed = True
             self._arrived.notify_all()
