@@ -1,0 +1,147 @@
+"""Taking connections from one listener, in competition with the other workers."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import select
+import socket
+from ipaddress import ip_address
+from typing import Any
+
+from appserver.engine.connection import Connection
+from appserver.engine.listener import Listener
+from appserver.engine.scope import Peer
+from appserver.engine.service import Service
+
+STEP_BACK = 0.002
+"""Seconds for which a busier worker leaves a waiting connection to the others."""
+
+EXHAUSTED_PAUSE = 0.5
+"""Seconds without accepting when the process or the system is out of descriptors or memory: they will not be there at
+once, and the waiting connection would wake the loop until they are."""
+
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+MAX_BACKLOG = 65_536
+"""More connections than a backlog can hold."""
+
+
+class Acceptor:
+    """Accepts from one listener while there is room.
+
+    All workers wait on the same socket. An epoll descriptor of its own with EPOLLEXCLUSIVE, inside the one of the event
+    loop, keeps a connection from waking them all. The worker that is woken takes one connection at a time, and steps
+    back once if it has more open connections than the ready worker with the fewest: otherwise the one that happens to
+    be awake takes most of them, and keeps them as long as they stay open.
+    """
+
+    def __init__(self, service: Service, listener: Listener, max_connections: float) -> None:
+        """`max_connections`: beyond so many open connections of the service, others wait in the backlog."""
+        self._service = service
+        self._listener = listener
+        self._max_connections = max_connections
+        self._epoll: select.epoll | None = None
+        self._waiting = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._stepped_back = False
+        self._adopted: set[socket.socket] = set()  # accepted, but not yet a connection of the service
+        self._server = _server_address(listener.socket)
+
+    @property
+    def adopting(self) -> bool:
+        """Whether an accepted connection is still on its way to the service."""
+        return bool(self._adopted)
+
+    def start(self) -> None:
+        self._epoll = select.epoll()
+        self._epoll.register(self._listener.socket, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+        self.resume()
+
+    def stop(self) -> None:
+        """Take what the backlog still holds, then accept no more. The listening socket stays open."""
+        if self._epoll is None:
+            return
+        self._pause()
+        for _ in range(MAX_BACKLOG):
+            if not self._accept():
+                break
+        self._pause()
+        self._epoll.close()
+        self._epoll = None
+
+    def resume(self) -> None:
+        """Wait for connections (again)."""
+        if self._epoll is not None and not self._waiting and self._timer is None:
+            self._waiting = True
+            self._service.loop.add_reader(self._epoll.fileno(), self._woken)
+
+    def _pause(self, seconds: float | None = None) -> None:
+        """Do not wait for connections for so many seconds, or until `resume`."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._waiting:
+            assert self._epoll is not None
+            self._waiting = False
+            self._service.loop.remove_reader(self._epoll.fileno())
+        if seconds is not None:
+            self._timer = self._service.loop.call_later(seconds, self._pause_over)
+
+    def _pause_over(self) -> None:
+        self._timer = None
+        self.resume()
+
+    def _woken(self) -> None:
+        service = self._service
+        if len(service.connections) + len(self._adopted) >= self._max_connections:
+            self._pause()
+        elif service.slot.connections_ahead() > 1 and not self._stepped_back:
+            self._stepped_back = True
+            self._pause(STEP_BACK)
+        else:
+            self._stepped_back = False
+            self._accept()
+
+    def _accept(self) -> bool:
+        """Take one connection; returns whether another one may be waiting."""
+        try:
+            connected, peer = self._listener.socket.accept()
+        except BlockingIOError:
+            return False  # another worker was quicker
+        except ConnectionAbortedError:
+            return True  # the client has gone already
+        except OSError as error:
+            if error.errno not in EXHAUSTED:
+                raise
+            detail = f"{error.strerror}: see workers.max_open_files and workers.max_connections"
+            self._service.logger.error("cannot accept", listener=self._listener.name, detail=detail)  # noqa: TRY400  # no bug of ours
+            self._pause(EXHAUSTED_PAUSE)
+            return False
+        self._adopted.add(connected)
+        asyncio.Task(self._adopt(connected, peer), loop=self._service.loop)
+        return True
+
+    async def _adopt(self, connected: socket.socket, client: Any) -> None:
+        """Make a connection of an accepted socket."""
+        try:
+            server = self._server or _address(connected.getsockname())
+            peer = Peer(client=_address(client) if client else None, server=server)
+            await self._service.loop.connect_accepted_socket(lambda: Connection(self._service, peer), connected)
+        except OSError:
+            connected.close()  # the client has gone already
+        finally:
+            self._adopted.discard(connected)
+
+
+def _address(name: Any) -> tuple[str, int]:
+    """Host and port of a socket's name, which has more than that for IPv6."""
+    return name[0], name[1]
+
+
+def _server_address(listening: socket.socket) -> tuple[str, int | None] | None:
+    """What `server` is for every connection of this listener; None if that depends on the address the client chose."""
+    name = listening.getsockname()
+    if listening.family == socket.AF_UNIX:
+        return (name if isinstance(name, str) else name.decode(errors="surrogateescape"), None)
+    return None if ip_address(name[0].partition("%")[0]).is_unspecified else _address(name)

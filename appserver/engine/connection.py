@@ -1,0 +1,356 @@
+"""A connection that speaks HTTP/1.1: one request after the other, each an `Exchange`.
+
+    octets ─▶ parser ─▶ on_head, on_body, on_end ─▶ Exchange ─▶ application
+    octets ◀─ encoder ◀────────────────────────────── send ◀──────┘
+
+The parser is paused from each head on until the response is complete, so there is never more than one request under
+way: pipelined ones wait as octets, and reading stops when they do. The application is started after the parser has
+returned, so that what came with the head is there when it first calls `receive`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+from appserver.engine.exchange import DONE, GONE, Exchange
+from appserver.engine.failure import report_failure, report_timeout, stop_loop
+from appserver.engine.link import Link
+from appserver.engine.scope import Peer, http_scope
+from appserver.engine.service import Service
+from appserver.errors import RequestError
+from appserver.http.head import RequestHead
+from appserver.http.parser import make_parser
+from appserver.http.response import CONTINUE, ResponseEncoder, error_response
+
+BUFFER_LIMIT = 64 * 1024
+"""So much of a body waits for the application before reading pauses; one read more may come on top."""
+
+DISCARD_LIMIT = 256 * 1024
+"""So much of a body that nobody wants is read for the sake of the connection; beyond that it is cheaper to close it."""
+
+
+class Connection(Link):
+    """Protocol of the transport, handler of the parser, carrier of the exchanges."""
+
+    __slots__ = (
+        "_body_size", "_expects_continue", "_finishing", "_in_head", "_next", "_parser", "_peer", "_receiving", "_served",
+        "encoder",
+    )  # fmt: skip
+
+    def __init__(self, service: Service, peer: Peer) -> None:
+        super().__init__(service)
+        self._peer = peer
+        self._parser = make_parser(service.parser, self, service.limits)
+        self.encoder = ResponseEncoder(service.defaults)
+        self._next: Exchange | None = None  # whose application is to be started when the parser returns
+        self._receiving: Exchange | None = None  # whose body is arriving; its response may be complete already
+        self._finishing: Exchange | None = None  # which is over for the client, but not yet for the application
+        self._in_head = True  # a head is due
+        self._expects_continue = False
+        self._body_size = 0
+        self._served = 0
+
+    # The transport's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._read_by = self.deadline = self._service.clock() + self._service.header_timeout
+
+    def data_received(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._closing:
+            return
+        try:
+            self._parser.feed(data)
+        except RequestError as error:
+            self._refuse(error)
+        else:
+            self._proceed()
+
+    def eof_received(self) -> bool:
+        """The client has closed its side; returns whether it is still owed something."""
+        self._half_closed = True
+        if self._closing:
+            return False
+        try:
+            self._parser.eof()
+        except RequestError as error:
+            self._refuse(error)
+        else:
+            if self.exchange is not None:
+                self.exchange.half_close()
+            elif self._parser.idle:
+                self._close()
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._next = self._receiving = None
+        if self.exchange is not None:
+            self._finish(self.exchange, GONE, "aborted")
+        self._leave_behind()
+        del self._parser  # it refers to this connection: not to be left to the garbage collector
+        super().connection_lost(error)
+
+    # The parser's side.
+
+    def on_head(self, head: RequestHead) -> bool:
+        length = head.content_length
+        if length is not None and length > self._service.max_body_size:
+            raise self._body_too_large()
+        self._parser.paused = True
+        self._in_head = False
+        self._next = self._receiving = Exchange(self, head)
+        self._body_size = 0
+        self._expects_continue = head.expect_continue
+        return False
+
+    def on_body(self, data: bytes) -> None:
+        exchange = self._receiving
+        assert exchange is not None
+        self._expects_continue = False
+        self._body_size += len(data)
+        if exchange.phase < DONE:
+            if self._body_size > self._service.max_body_size:
+                raise self._body_too_large()
+            exchange.take(data)
+
+    def on_end(self) -> None:
+        exchange = self._receiving
+        assert exchange is not None
+        self._receiving = None
+        exchange.end()
+
+    def _body_too_large(self) -> RequestError:
+        limit = self._service.max_body_size
+        return RequestError(413, "body_too_large", f"the body is larger than http.max_body_size ({limit} octets)")
+
+    # Requests.
+
+    def _proceed(self) -> None:
+        """Act on what the parser has delivered: start the application, and decide what to wait for next."""
+        exchange = self._next
+        if exchange is not None:
+            self._next = None
+            self._start(exchange)
+        if self._receiving is not None:
+            self._await_body(self._receiving)
+        elif self.exchange is None:
+            self._await_request()
+        elif exchange is None and not self._parser.idle:
+            self._pause_reading()  # a pipelined request has to wait for this one
+
+    def _start(self, exchange: Exchange) -> None:
+        service = self._service
+        head = exchange.head
+        self._served += 1
+        keep_alive = head.keep_alive and not service.draining and self._served < service.max_requests
+        self.encoder.begin(head.method, head.http_version, keep_alive)
+        self._leave_behind()
+        self.exchange = exchange
+        exchange.started = now = service.clock()
+        self._read_by = math.inf
+        self._finish_by = self.deadline = now + service.request_timeout
+        service.slot.request_started()
+        scope = http_scope(head, self._peer, service)
+        exchange.task = asyncio.Task(exchange.run(service.application, scope), loop=service.loop)
+
+    def _await_body(self, exchange: Exchange) -> None:
+        if exchange.buffered > BUFFER_LIMIT:
+            self._pause_reading()
+            self._read_by = math.inf
+        elif exchange.phase >= DONE and self._body_size > DISCARD_LIMIT:
+            self._receiving = None
+            self._linger()
+        else:
+            self._resume_reading()
+            self._read_by = self._service.clock() + self._service.body_timeout
+        self._set_deadline()
+
+    def _await_request(self) -> None:
+        """Nothing is under way: wait for a head to begin, or to end."""
+        if self._closing or (self._in_head and not self._half_closed):
+            return
+        if self._half_closed:
+            self._close()
+            return
+        service = self._service
+        self._in_head = not self._parser.idle
+        self._read_by = service.clock() + (service.header_timeout if self._in_head else service.keepalive_timeout)
+        self._set_deadline()
+
+    def _finish(self, exchange: Exchange, phase: int, outcome: str | None) -> None:
+        """Count and forget an exchange that is over for the client; the application may still be at work on it."""
+        service = self._service
+        encoder = self.encoder
+        status = encoder.status if encoder.on_wire else 0
+        seconds = service.clock() - exchange.started
+        received, sent = self._received, self._sent
+        self._received = self._sent = 0
+        self.exchange = None
+        self._finishing = exchange
+        self._finish_by = math.inf
+        exchange.enter(phase)
+        service.slot.request_finished(exchange.head.method, status, seconds, received, sent)
+        if service.access_log is not None:
+            service.access_log.request(exchange.head, self._peer.client, status, seconds, received, sent, outcome)
+
+    def _go_on(self, exchange: Exchange) -> None:
+        """The response is complete: go on with the connection, or end it."""
+        if not self.encoder.keep_alive:
+            if self._receiving is None and not exchange.head.keep_alive:
+                self._close()  # as the client has asked for, so it sends nothing more
+            else:
+                self._receiving = None
+                self._linger()
+        elif self._receiving is not None:
+            self._await_body(self._receiving)
+        elif self._parser.idle:
+            self._parser.paused = False
+            self._await_request()
+        else:
+            # Not from within the application's `send`; and other connections have their turn first.
+            self._service.loop.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        """Go on with what has arrived during the last request."""
+        if self._closing:
+            return
+        self._resume_reading()
+        try:
+            self._parser.resume()
+        except RequestError as error:
+            self._refuse(error)
+        else:
+            self._proceed()
+
+    def _leave_behind(self) -> None:
+        """Remember an application that is still at work although the response is complete, or the client gone."""
+        if self._finishing is not None:
+            self._service.background.add(self._finishing)
+            self._finishing = None
+
+    # The exchange's side.
+
+    def write_body(self, data: bytes, more: bool) -> None:
+        encoder = self.encoder
+        if self._receiving is not None and not more and not encoder.on_wire:
+            self._decide_on_unread_body(self._receiving)
+        self.write(encoder.body(data, more), len(data))
+        if not more:
+            exchange = self.exchange
+            assert exchange is not None
+            self._finish(exchange, DONE, None)
+            self._go_on(exchange)
+
+    def _decide_on_unread_body(self, exchange: Exchange) -> None:
+        """The response does not wait for the request's body: say so if reading the rest is not worth it."""
+        length = exchange.head.content_length
+        if self._expects_continue or (length is not None and length - self._body_size > DISCARD_LIMIT):
+            self.encoder.keep_alive = False
+
+    def invite_body(self) -> None:
+        if self._expects_continue:
+            self._expects_continue = False
+            if not self.encoder.on_wire:
+                self.write([CONTINUE], len(CONTINUE))
+
+    def body_taken(self) -> None:
+        if not self._reading and self._receiving is not None:
+            self._await_body(self._receiving)
+
+    def application_failed(self, exchange: Exchange, error: BaseException | None) -> None:
+        report_failure(self._service, exchange, error)
+        if exchange.phase < DONE:
+            if self.encoder.on_wire:
+                self._break_off(exchange, "error")
+            elif isinstance(error, asyncio.CancelledError):
+                self._answer(RequestError(503, "cancelled", "the server is shutting down"), "aborted")
+            else:
+                self._answer(RequestError(500, "error", "the application failed"), "error")
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            self._service.loop.call_soon(stop_loop, error)
+
+    def application_ended(self, exchange: Exchange) -> None:
+        if self._finishing is exchange:
+            self._finishing = None
+        else:
+            self._service.background.discard(exchange)
+            self._service.vacated()
+
+    # Errors.
+
+    def _refuse(self, error: RequestError) -> None:
+        """Answer a client that cannot be understood, or asks for too much, and take nothing more from it."""
+        service = self._service
+        service.slot.rejected(error.reason)
+        service.logger.info("request refused", status=error.status, reason=error.reason, detail=str(error))
+        receiving = self._receiving
+        self._next = self._receiving = None
+        if self.exchange is not None and self.encoder.on_wire:
+            self._break_off(self.exchange, "error")
+        elif receiving is not None and receiving.phase == DONE:
+            self._linger()  # it has its answer already
+        else:
+            self._answer(error, "error", "GET" if receiving is None else receiving.head.method)
+
+    def _answer(self, error: RequestError, outcome: str, method: str | None = None) -> None:
+        """Send the answer to an error and end the connection; nothing of another answer is on the wire."""
+        exchange = self.exchange
+        if exchange is not None:
+            method = exchange.head.method
+        self.encoder.begin(method or "GET", "1.1", keep_alive=False)
+        self.write(error_response(self.encoder, error), 0)
+        if exchange is not None:
+            self._finish(exchange, GONE, outcome)
+        self._receiving = None
+        self._linger()
+
+    def _break_off(self, exchange: Exchange, outcome: str) -> None:
+        """End the connection in a way that the client cannot take for the end of the response."""
+        self._receiving = None
+        self._finish(exchange, GONE, outcome)
+        if self.encoder.ends_with_connection:
+            self._reset()
+        else:
+            self._close()
+
+    # Time.
+
+    def _client_sends_nothing(self) -> None:
+        service = self._service
+        if self._closing:
+            self.abort()
+        elif self._receiving is not None:
+            detail = f"no octet of the body for {service.body_timeout:g} s (http.body_timeout)"
+            self._refuse(RequestError(408, "body_timeout", detail))
+        elif self._parser.idle:
+            self._close()
+        else:
+            detail = f"the head was not complete within {service.header_timeout:g} s (http.header_timeout)"
+            self._refuse(RequestError(408, "header_timeout", detail))
+
+    def _application_is_late(self) -> None:
+        exchange = self.exchange
+        assert exchange is not None
+        service = self._service
+        service.slot.rejected("request_timeout")
+        report_timeout(service, exchange)
+        task = exchange.task
+        if self.encoder.on_wire:
+            self._break_off(exchange, "timed_out")
+        else:
+            detail = f"the application took longer than {service.request_timeout:g} s (http.request_timeout)"
+            self._answer(RequestError(504, "request_timeout", detail), "timed_out")
+        if task is not None:
+            task.cancel()
+
+    # Drain.
+
+    def drain(self) -> None:
+        if not self.encoder.on_wire:
+            self.encoder.keep_alive = False
+
+    def close_if_idle(self) -> None:
+        if self.exchange is None and self._receiving is None and not self._closing and self._parser.idle:
+            self._close()

@@ -1,0 +1,182 @@
+"""One request and its response, as ASGI sees them (ASGI HTTP specification, version 2.5).
+
+    START ──http.response.start──▶ BODY ──http.response.body, the last──▶ DONE
+      │                             │
+      └──────── client gone ────────┴───▶ GONE
+
+An exchange holds the application to that order, hands it the body of the request, and makes it wait while the client
+does not read. It knows nothing of how a response looks on the wire: that is its carrier's, a connection of HTTP/1.1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Protocol
+
+from appserver.asgi.types import ASGIApplication, Message, Scope
+from appserver.engine.waiters import Waiters
+from appserver.errors import AppserverError
+from appserver.http.head import RequestHead
+from appserver.http.response import ResponseError
+
+START: Final = 0
+BODY: Final = 1
+DONE: Final = 2
+GONE: Final = 3
+
+
+class ClientDisconnected(AppserverError, ConnectionError):
+    """The client is gone, so nothing can be sent to it; ASGI asks for an OSError here."""
+
+
+class Encoder(Protocol):
+    """Takes the head of a response; raises ResponseError."""
+
+    def start(self, status: int, headers: Iterable[Sequence[bytes]]) -> None: ...
+
+
+class Carrier(Protocol):
+    """What carries an exchange to the client and back."""
+
+    @property
+    def encoder(self) -> Encoder: ...
+
+    congested: bool  # the client does not read: wait for `writable` before sending more
+
+    def write_body(self, data: bytes, more: bool) -> None:
+        """Send a piece of the body, with the head if that has not been sent; ends the response unless `more`."""
+
+    async def writable(self) -> None:
+        """Wait until the client reads again, or is gone."""
+
+    def invite_body(self) -> None:
+        """The application asks for the body: ask the client for it, if that waits to be asked (RFC 9110, 10.1.1)."""
+
+    def body_taken(self) -> None:
+        """What was buffered of the body has been taken: go on reading."""
+
+    def application_failed(self, exchange: Exchange, error: BaseException | None) -> None:
+        """The application has raised `error`, or (None) returned before the response was complete."""
+
+    def application_ended(self, exchange: Exchange) -> None:
+        """The application has returned or raised, and that has been dealt with."""
+
+
+class Exchange:
+    """`receive` and `send` of one request."""
+
+    __slots__ = (
+        "_carrier", "_chunks", "_handed_over", "_waiters", "body_complete", "buffered", "head",
+        "half_closed", "phase", "started", "task",
+    )  # fmt: skip
+
+    def __init__(self, carrier: Carrier, head: RequestHead) -> None:
+        self.head = head
+        self.phase = START
+        self.started = 0.0  # when the application was called
+        self.task: asyncio.Task[None] | None = None
+        self.body_complete = False
+        self.half_closed = False  # the client will not send anything any more, but may still read
+        self.buffered = 0  # octets of the body that the application has not taken
+        self._carrier = carrier
+        self._chunks: list[bytes] = []
+        self._handed_over = False  # the application has got the whole body
+        self._waiters: Waiters | None = None
+
+    async def run(self, application: ASGIApplication, scope: Scope) -> None:
+        """Call the application; the body of its task."""
+        try:
+            await application(scope, self.receive, self.send)
+        except BaseException as error:  # noqa: BLE001  # whatever an application raises ends its request, not the worker
+            self._carrier.application_failed(self, error)
+        else:
+            if self.phase < DONE:
+                self._carrier.application_failed(self, None)
+        self.task = None
+        self._carrier.application_ended(self)
+
+    async def receive(self) -> Message:
+        """The next piece of the body; after that, and after the response, wait for http.disconnect."""
+        while self.phase < DONE:
+            if self._chunks or (self.body_complete and not self._handed_over):
+                chunks = self._chunks
+                data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                chunks.clear()
+                self.buffered = 0
+                self._handed_over = self.body_complete
+                if not self.body_complete:
+                    self._carrier.body_taken()
+                return {"type": "http.request", "body": data, "more_body": not self.body_complete}
+            if self.half_closed:
+                break
+            if not self.body_complete:
+                self._carrier.invite_body()
+            if self._waiters is None:
+                self._waiters = Waiters(asyncio.get_running_loop())
+            await self._waiters.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """Take a message of the response; raises ResponseError, and ClientDisconnected (an OSError)."""
+        kind = message["type"]
+        phase = self.phase
+        if phase == BODY and kind == "http.response.body":
+            data = message.get("body", b"")
+            if type(data) is not bytes:
+                data = _octets(data)
+            more = message.get("more_body", False)
+            carrier = self._carrier
+            carrier.write_body(data, more)
+            if carrier.congested and more:
+                await carrier.writable()
+                if self.phase == GONE:
+                    raise ClientDisconnected("the client has disconnected")
+        elif phase == START and kind == "http.response.start":
+            self._carrier.encoder.start(message["status"], message.get("headers", ()))
+            self.phase = BODY
+        else:
+            raise self._misplaced(kind)
+
+    def take(self, data: bytes) -> None:
+        """Buffer a piece of the body for the application."""
+        self._chunks.append(data)
+        self.buffered += len(data)
+        self.wake()
+
+    def end(self) -> None:
+        """Note that the body is complete."""
+        self.body_complete = True
+        self.wake()
+
+    def half_close(self) -> None:
+        """Note that the client has closed its side. It may still read, so `send` works; `receive` says http.disconnect."""
+        self.half_closed = True
+        self.wake()
+
+    def enter(self, phase: int) -> None:
+        """The response is DONE, or the client GONE: `receive` has nothing to wait for any more."""
+        self.phase = phase
+        self._chunks.clear()
+        self.wake()
+
+    def wake(self) -> None:
+        if self._waiters is not None:
+            self._waiters.wake()
+
+    def _misplaced(self, kind: object) -> Exception:
+        if self.phase == GONE:
+            return ClientDisconnected("the client has disconnected")
+        if kind not in ("http.response.start", "http.response.body"):
+            return ResponseError(f"a message of type {kind!r} was sent, which an HTTP response does not have")
+        if self.phase == START:
+            return ResponseError(f"{kind} was sent before http.response.start: send the status and headers first")
+        if self.phase == BODY:
+            return ResponseError("http.response.start was sent twice: a request has one response")
+        return ResponseError(f"{kind} was sent after the response was complete: set more_body on all but the last body")
+
+
+def _octets(data: Any) -> bytes:
+    if not isinstance(data, bytearray | memoryview):
+        raise ResponseError(f"the body of http.response.body has to be bytes, got {type(data).__name__}")
+    return bytes(data)

@@ -1,0 +1,58 @@
+"""What is said about an application that fails a request."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+
+from appserver.engine.exchange import DONE, GONE, ClientDisconnected, Exchange
+from appserver.engine.service import Service
+
+STACK_DEPTH = 16
+
+
+def report_failure(service: Service, exchange: Exchange, error: BaseException | None) -> None:
+    """Log and count that an application has raised `error`, or (None) returned without completing its response.
+
+    Not its fault are the cancellation of its task, and whatever it lets out because the client has gone.
+    """
+    if isinstance(error, asyncio.CancelledError) or (exchange.phase == GONE and _is_disconnect(error)):
+        return
+    service.slot.application_error()
+    head = exchange.head
+    if error is not None:
+        when = "after the response was complete" if exchange.phase == DONE else "before the response was complete"
+        service.logger.error("application failed", method=head.method, path=head.path, detail=when, exc_info=error)
+    else:
+        detail = "returned without completing its response: send http.response.start, then http.response.body"
+        service.logger.error("application failed", method=head.method, path=head.path, detail=detail)
+
+
+def report_timeout(service: Service, exchange: Exchange) -> None:
+    """Log where an application stands that has taken longer than http.request_timeout."""
+    head = exchange.head
+    limit = f"took longer than {service.request_timeout:g} s (http.request_timeout)"
+    stack = "" if exchange.task is None else describe_stack(exchange.task)
+    service.logger.warning("request timed out", method=head.method, path=head.path, detail=limit, stack=stack)
+
+
+def describe_stack(task: asyncio.Task[None]) -> str:
+    """Where a task waits, as text: outermost call first."""
+    frames = task.get_stack(limit=STACK_DEPTH)
+    return "".join(traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames).format())
+
+
+def stop_loop(error: BaseException) -> None:
+    """End the worker as sys.exit in an application asks for; scheduled, as an event loop lets it out from there only."""
+    raise error
+
+
+def _is_disconnect(error: BaseException | None) -> bool:
+    """Whether `error` is ClientDisconnected, or was raised while handling it."""
+    while error is not None:
+        if isinstance(error, ClientDisconnected):
+            return True
+        if isinstance(error, BaseExceptionGroup):
+            return all(map(_is_disconnect, error.exceptions))
+        error = error.__cause__ or error.__context__
+    return False

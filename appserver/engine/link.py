@@ -1,0 +1,188 @@
+"""A transport as the engine uses it: reading that can pause, writing that is waited for, time limits, ways to end.
+
+Three moments are noted instead of timers: by when the client has to send something, by when it has to take something
+of what is written, and by when the application has to be through. `deadline` is the earliest of them; the server looks
+at it once a second and then calls `expire`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+import struct
+from typing import cast
+
+from appserver.engine.exchange import Exchange
+from appserver.engine.service import Service
+from appserver.engine.waiters import Waiters
+
+JOIN_LIMIT = 16 * 1024
+"""Up to this size copying pieces together costs less than a vectored write."""
+
+LINGER = 2.0
+"""How long, in seconds, a client that has got its last answer may take to close its side."""
+
+RESET = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
+
+
+class Link(asyncio.Protocol):
+    """What a connection is made of below its protocol."""
+
+    __slots__ = (
+        "_closing", "_finish_by", "_half_closed", "_read_by", "_reading", "_received", "_sent", "_service", "_transport",
+        "_unwritten", "_write_by", "_writers", "congested", "deadline", "exchange",
+    )  # fmt: skip
+
+    _transport: asyncio.Transport
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self.exchange: Exchange | None = None  # whose response is due
+        self._reading = True
+        self._half_closed = False  # the client will not send any more
+        self._closing = False  # whatever the client still sends is not wanted
+        self.congested = False  # the client does not take what is written
+        self._writers: Waiters | None = None
+        self._unwritten = 0  # octets in the transport when they were last looked at
+        self._received = self._sent = 0  # octets that nobody has counted yet
+        self._read_by = self._write_by = self._finish_by = self.deadline = math.inf
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance
+        self._service.connections.add(self)
+        self._service.slot.connection_opened()
+
+    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002  # why it was lost changes nothing
+        service = self._service
+        self._closing = True
+        self.resume_writing()
+        service.slot.traffic(self._received, self._sent)
+        service.slot.connection_closed()
+        service.connections.discard(self)
+        service.vacated()
+
+    def write(self, parts: list[bytes], size: int) -> None:
+        """Write in one system call, if the kernel takes it; `size` is that of the largest part."""
+        if size <= JOIN_LIMIT:
+            octets = b"".join(parts)
+            self._sent += len(octets)
+            self._transport.write(octets)
+        else:
+            self._sent += sum(map(len, parts))
+            self._transport.writelines(parts)
+
+    # Flow.
+
+    def pause_writing(self) -> None:
+        self.congested = True
+        self._watch_writing()
+
+    def resume_writing(self) -> None:
+        self.congested = False
+        self._write_by = math.inf
+        if self._writers is not None:
+            self._writers.wake()
+
+    async def writable(self) -> None:
+        """Wait until the client reads again, or is gone."""
+        if self._writers is None:
+            self._writers = Waiters(self._service.loop)
+        while self.congested:
+            await self._writers.wait()
+
+    def _pause_reading(self) -> None:
+        if self._reading and not self._half_closed:
+            self._reading = False
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        if not self._reading and not self._half_closed:
+            self._reading = True
+            self._transport.resume_reading()
+
+    # Time.
+
+    def expire(self, now: float) -> None:
+        """The deadline has passed: act on whichever moment it was."""
+        if now >= self._finish_by:
+            self._finish_by = math.inf
+            self._application_is_late()
+        elif now >= self._write_by:
+            self._client_takes_nothing()
+        elif now >= self._read_by:
+            self._read_by = math.inf
+            self._client_sends_nothing()
+        self._set_deadline()
+
+    def _set_deadline(self) -> None:
+        self.deadline = min(self._read_by, self._write_by, self._finish_by)
+
+    def _watch_writing(self) -> None:
+        """Note how much there is to write, and by when some of it has to be written."""
+        self._unwritten = self._transport.get_write_buffer_size()
+        self._write_by = self._service.clock() + self._service.write_timeout if self._unwritten else math.inf
+        self._set_deadline()
+
+    def _client_takes_nothing(self) -> None:
+        before = self._unwritten
+        self._watch_writing()
+        if self._unwritten >= before:
+            service = self._service
+            service.slot.rejected("write_timeout")
+            limit = f"the client took nothing for {service.write_timeout:g} s (http.write_timeout)"
+            service.logger.info("connection closed", reason="write_timeout", detail=limit)
+            self.abort()
+
+    # What the protocol above has to know.
+
+    def _client_sends_nothing(self) -> None:
+        """The client had to send something by now."""
+        raise NotImplementedError
+
+    def _application_is_late(self) -> None:
+        """The application had to be through by now."""
+        raise NotImplementedError
+
+    def drain(self) -> None:
+        """The worker stops: promise the client nothing that goes beyond what is under way."""
+        raise NotImplementedError
+
+    def close_if_idle(self) -> None:
+        """Close the connection if nothing is under way."""
+        raise NotImplementedError
+
+    # Ends.
+
+    def _close(self) -> None:
+        """Close the connection as soon as everything is written."""
+        self._closing = True
+        self._read_by = math.inf
+        self._transport.close()
+        self._watch_writing()
+
+    def _linger(self) -> None:
+        """Close our side now, and all when the client closes its side, at the latest after LINGER.
+
+        Closing both at once would have the kernel answer whatever the client is still sending with a reset, which may
+        overtake the response and destroy it (RFC 9112 section 9.6).
+        """
+        if self._half_closed or not self._transport.can_write_eof():
+            self._close()
+            return
+        self._closing = True
+        self._resume_reading()
+        self._transport.write_eof()
+        self._read_by = self._service.clock() + LINGER
+        self._watch_writing()
+
+    def _reset(self) -> None:
+        """Close the connection so that the client cannot take it for a regular end."""
+        self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self.abort()
+
+    def abort(self) -> None:
+        """Close the connection at once; what is not written is lost."""
+        self._closing = True
+        self._read_by = self._write_by = math.inf
+        self._transport.abort()

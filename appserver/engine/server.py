@@ -1,0 +1,148 @@
+"""The server of one worker: it accepts, watches the time, and drains."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from appserver.asgi.types import ASGIApplication
+from appserver.engine.acceptor import Acceptor
+from appserver.engine.exchange import Exchange
+from appserver.engine.listener import Listener
+from appserver.engine.service import Logger, Service
+from appserver.engine.waiters import Waiters
+from appserver.settings import HTTPSettings, WorkersSettings
+from appserver.telemetry.access_log import AccessLog
+from appserver.telemetry.slot import WorkerSlot
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A request whose application is still at work; `age` in seconds."""
+
+    method: str
+    path: str
+    age: float
+    task: asyncio.Task[None]
+
+
+class Server:
+    """Serves an application on listeners: `start`, then `begin_drain`, `wait_drained`, and `close` in any case.
+
+    To be made and used inside the running event loop. A drain that takes too long is cut off by `cancel`, which lets
+    the applications' tasks end, and then `close`, which does not.
+    """
+
+    def __init__(
+        self,
+        application: ASGIApplication,
+        *,
+        http: HTTPSettings,
+        workers: WorkersSettings,
+        root_path: str,
+        state: dict[str, Any],
+        slot: WorkerSlot,
+        access_log: AccessLog | None,
+        logger: Logger,
+        clock: Callable[[], float] = time.monotonic,
+        date: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock` counts seconds for all limits, `date` since the epoch for the Date field."""
+        self._service = Service(
+            application,
+            http=http,
+            root_path=root_path,
+            state=state,
+            slot=slot,
+            access_log=access_log,
+            logger=logger,
+            clock=clock,
+            date=date,
+        )
+        self._service.vacated = self._vacated
+        self._max_connections = workers.max_connections or math.inf
+        self._acceptors: list[Acceptor] = []
+        self._timers: list[asyncio.TimerHandle] = []
+        self._waiters = Waiters(self._service.loop)
+
+    def start(self, listeners: Sequence[Listener]) -> None:
+        """Accept connections."""
+        self._acceptors = [Acceptor(self._service, listener, self._max_connections) for listener in listeners]
+        for acceptor in self._acceptors:
+            acceptor.start()
+        self._tick()
+
+    def begin_drain(self, linger: float) -> None:
+        """Accept no more, once the backlog is empty, and answer every further request with Connection: close.
+
+        An idle connection is not cut under a client that may be writing at that very moment: it waits up to `linger`
+        seconds for its next request and is closed only then.
+        """
+        service = self._service
+        for acceptor in self._acceptors:
+            acceptor.stop()
+        service.draining = True
+        service.keepalive_timeout = min(service.keepalive_timeout, linger)
+        for connection in service.connections:
+            connection.drain()
+        self._timers.append(service.loop.call_later(linger, self._close_idle))
+
+    async def wait_drained(self) -> None:
+        """Return when no connection is open and no application at work."""
+        while self._service.connections or self._service.background or any(a.adopting for a in self._acceptors):
+            await self._waiters.wait()
+
+    def running(self) -> list[Running]:
+        """The requests that applications are at work on, the oldest first; for the report of who delays a drain."""
+        now = self._service.clock()
+        return [
+            Running(exchange.head.method, exchange.head.path, now - exchange.started, exchange.task)
+            for exchange in sorted(self._exchanges(), key=lambda exchange: exchange.started)
+            if exchange.task is not None
+        ]
+
+    def cancel(self) -> None:
+        """Cancel the tasks of all applications at work. Who has got nothing of a response gets a 503."""
+        for exchange in self._exchanges():
+            if exchange.task is not None:
+                exchange.task.cancel()
+
+    def close(self) -> None:
+        """Stop accepting, if that has not been done, and close what is open; what is not written is lost."""
+        for acceptor in self._acceptors:
+            acceptor.stop()
+        for timer in self._timers:
+            timer.cancel()
+        for connection in list(self._service.connections):
+            connection.abort()
+
+    def sweep(self) -> None:
+        """Encode the date, and let connections act whose deadline has passed. Due once a second."""
+        service = self._service
+        service.defaults.refresh(service.date())
+        now = service.clock()
+        for connection in [connection for connection in service.connections if connection.deadline <= now]:
+            connection.expire(now)
+
+    def _tick(self) -> None:
+        """Sweep now, and at the next full second."""
+        self.sweep()
+        delay = 1.0 - self._service.date() % 1.0
+        self._timers[:] = [self._service.loop.call_later(delay, self._tick), *self._timers[1:]]
+
+    def _close_idle(self) -> None:
+        for connection in list(self._service.connections):
+            connection.close_if_idle()
+
+    def _vacated(self) -> None:
+        self._waiters.wake()
+        for acceptor in self._acceptors:
+            acceptor.resume()
+
+    def _exchanges(self) -> list[Exchange]:
+        current = [connection.exchange for connection in self._service.connections]
+        return [exchange for exchange in (*current, *self._service.background) if exchange is not None]

@@ -1,0 +1,85 @@
+"""What all connections of one worker share."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from appserver.asgi.types import ASGIApplication
+from appserver.engine.exchange import Exchange
+from appserver.http.head import Limits
+from appserver.http.response import DefaultFields
+from appserver.settings import HTTPSettings
+from appserver.telemetry.access_log import AccessLog
+from appserver.telemetry.slot import WorkerSlot
+
+if TYPE_CHECKING:
+    from appserver.engine.link import Link
+
+
+class Logger(Protocol):
+    """What the engine says, it says to this: an event in lower-case words, and its fields."""
+
+    def info(self, event: str, **fields: Any) -> Any: ...
+
+    def warning(self, event: str, **fields: Any) -> Any: ...
+
+    def error(self, event: str, **fields: Any) -> Any: ...
+
+
+class Service:
+    """The application, the limits it is served within, and what counts and remembers the connections."""
+
+    __slots__ = (
+        "access_log", "application", "background", "body_timeout", "clock", "connections", "date", "defaults", "draining",
+        "header_timeout", "keepalive_timeout", "limits", "logger", "loop", "max_body_size", "max_requests", "parser",
+        "request_timeout", "root_path", "slot", "state", "vacated", "write_timeout",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        application: ASGIApplication,
+        *,
+        http: HTTPSettings,
+        root_path: str,
+        state: dict[str, Any],
+        slot: WorkerSlot,
+        access_log: AccessLog | None,
+        logger: Logger,
+        clock: Callable[[], float] = time.monotonic,
+        date: Callable[[], float] = time.time,
+    ) -> None:
+        self.application = application
+        self.root_path = root_path.rstrip("/")
+        self.state = state
+        self.slot = slot
+        self.access_log = access_log
+        self.logger = logger
+        self.clock = clock
+        self.date = date
+        self.loop = asyncio.get_running_loop()
+        self.parser = http.parser
+        self.limits = Limits(
+            max_target_size=http.max_target_size or sys.maxsize,
+            max_header_size=http.max_header_size or sys.maxsize,
+            max_headers=http.max_headers or sys.maxsize,
+        )
+        self.max_body_size = http.max_body_size or sys.maxsize
+        self.max_requests = http.max_requests_per_connection or sys.maxsize
+        self.header_timeout = http.header_timeout or math.inf
+        self.body_timeout = http.body_timeout or math.inf
+        self.keepalive_timeout = http.keepalive_timeout or math.inf
+        self.write_timeout = http.write_timeout or math.inf
+        self.request_timeout = http.request_timeout or math.inf
+        self.defaults = DefaultFields(http.server_header, date=http.date_header, fields=http.headers)
+        self.defaults.refresh(date())
+        self.draining = False
+        self.connections: set[Link] = set()
+        # Exchanges that their connection has left behind while the application was still at work: after the response,
+        # or after the client had gone.
+        self.background: set[Exchange] = set()
+        self.vacated: Callable[[], None] = lambda: None  # called when a connection or a background exchange has ended
