@@ -34,8 +34,8 @@ commands:
 `appserver COMMAND --help` shows the options of a command.
 
 exit codes:
-  0 clean stop · 1 a control command was refused or failed · 2 settings or usage · 3 a listener cannot be bound
-  4 the application cannot be imported · 5 its start-up failed · 70 a bug in appserver
+  0 clean stop, 1 a control command was refused or failed, 2 settings or usage, 3 a listener cannot be bound,
+  4 the application cannot be imported, 5 its start-up failed, 70 a bug in appserver
 """
 
 _CONTROL_COMMANDS = ("status", "top", "reload", "scale", "stop", "stacks", "reopen-logs", "upgrade")
@@ -265,7 +265,8 @@ def _settings(options: argparse.Namespace) -> int:
 
 def _print(text: str) -> None:
     try:
-        sys.stdout.write(text)
+        # A path or a value may hold what the terminal's encoding has not.
+        sys.stdout.write(text.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding))
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read it (`| head`) has seen enough; what is left in the buffer must not fail again at exit.

@@ -15,8 +15,8 @@ from appserver.errors import Problem, SettingsError
 _BLANK = re.compile(r"[ \t]*(#[^\n]*)?(\n|\Z)")
 _ASSIGNMENT = re.compile(
     r"""
-    [ \t]* (export[ \t]+)? (?P<name>[A-Za-z_][A-Za-z0-9_]*) [ \t]* = [ \t]*
-    ( '(?P<single>[^']*)' | "(?P<double>([^"\\]|\\.)*)" | (?!['"])(?P<bare>[^\n]*?) )
+    [ \t]* (export[ \t]+)? (?P<name>[A-Za-z_][A-Za-z0-9_]*) [ \t]* =
+    ( [ \t]* '(?P<single>[^']*)' | [ \t]* "(?P<double>([^"\\]|\\.)*)" | (?![ \t]*['"]) (?P<bare>[^\n]*?) )
     ([ \t]+\#[^\n]* | [ \t]*) (\n|\Z)
     """,
     re.VERBOSE | re.DOTALL,
@@ -58,4 +58,4 @@ def read_env_file(path: Path) -> dict[str, str]:
 def _value(match: re.Match[str]) -> str:
     if match["double"] is not None:
         return re.sub(r"\\(.)", lambda escape: _ESCAPES.get(escape[1], escape[1]), match["double"], flags=re.DOTALL)
-    return match["single"] if match["single"] is not None else match["bare"]
+    return match["single"] if match["single"] is not None else match["bare"].strip()

@@ -14,7 +14,8 @@ MAX_DURATION = 366 * 86400.0
 MAX_SIZE = 2**50
 """1 PiB: it keeps every sum of sizes within 64 bits."""
 
-_NUMBER = r"\d+(?:\.\d+)?"
+# Room for every float written out, and an end: the digits of a number cost time and memory.
+_NUMBER = r"\d{1,20}(?:\.\d{1,400})?"
 _SECONDS = {"d": Decimal(86400), "h": Decimal(3600), "m": Decimal(60), "s": Decimal(1), "ms": Decimal("0.001")}
 # Every unit at most once, the largest first: "1m30s" is a duration, "30s1m" and "1s1s" are slips.
 _DURATION = re.compile("".join(rf"(?:(?P<{unit}>{_NUMBER}){unit}(?![a-z]))?" for unit in _SECONDS), re.ASCII)
@@ -24,7 +25,7 @@ _BYTES = {"b": 1} | {
     for power, prefix in enumerate("kmgt")
     for infix, base in (("", 1000), ("i", 1024))
 }
-_SIZE = re.compile(rf"(?P<number>{_NUMBER}) ?(?P<unit>[kmgt]?i?b)?", re.ASCII | re.IGNORECASE)
+_SIZE = re.compile(rf"(?P<number>{_NUMBER}) ?(?P<unit>([kmgt]i?)?b)?", re.ASCII | re.IGNORECASE)
 
 _DURATION_EXPECTED = 'expected a duration from 0 to 366d: seconds, or text such as "1m30s" (units: d, h, m, s, ms)'
 _SIZE_EXPECTED = (
@@ -76,7 +77,6 @@ def parse_size(value: object) -> int:
     if isinstance(value, str):
         match = _SIZE.fullmatch(value)
         count = Decimal(match["number"]) * _BYTES[(match["unit"] or "b").lower()] if match else Decimal(-1)
-        # Compared before it is converted: a number of a million digits is refused, not computed with.
         value = int(count) if count <= MAX_SIZE and count == count.to_integral_value() else None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_SIZE:
         raise ValueError(_SIZE_EXPECTED)

@@ -50,7 +50,11 @@ def toml_size(value: int) -> str:
 def _quote(text: str) -> str:
     # JSON's escapes are those of a TOML basic string; what else does not print is escaped as TOML wants it.
     quoted = json.dumps(text, ensure_ascii=False)
-    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in quoted)
+    return "".join(char if char.isprintable() else _escape(ord(char)) for char in quoted)
+
+
+def _escape(code: int) -> str:
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def show(value: Any) -> str:
