@@ -25,6 +25,7 @@ class HttptoolsLexer:
         collector = self._collector
         fields: Fields = []
         collector.fields = fields
+        collector.target = b""
         collector.complete = False
         llhttp = self._llhttp
         if llhttp is None:

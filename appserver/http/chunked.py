@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from appserver.errors import RequestError
 from appserver.http.grammar import FIELD_LINE, TCHAR, bad_request
 from appserver.http.head import Limits
 
@@ -38,7 +37,8 @@ class ChunkedDecoder:
         self._next = SIZE
         self._left = 0  # octets of the present chunk that are still to come
         self._extensions = 0  # octets of extensions, less the octets of data before them, never below 0
-        self._trailer_left = limits.max_header_size
+        # Without a limit sys.maxsize stands there; a position in the data has to fit on top of it.
+        self._trailer_left = min(limits.max_header_size, 2**32)
         self._trailer_count = 0
 
     def decode(self, data: bytes, position: int, pieces: list[bytes]) -> int:
@@ -54,7 +54,7 @@ class ChunkedDecoder:
         while not self.finished:
             before = position
             if self._next == SIZE:
-                position = self._read_size(data, position)
+                position = self._read_chunk(data, position, pieces)
             elif self._next == DATA:
                 position = self._read_data(data, position, pieces)
             elif self._next == DATA_END:
@@ -65,12 +65,25 @@ class ChunkedDecoder:
                 break
         return position
 
-    def _read_size(self, data: bytes, position: int) -> int:
+    def _read_chunk(self, data: bytes, position: int, pieces: list[bytes]) -> int:
         line = SIZE_LINE.match(data, position, position + MAX_SIZE_LINE)
         if line is None:
-            return _unfinished(data, position, MAX_SIZE_LINE, bad_request("a chunk-size line is too long"))
-        self._open_chunk(int(line[1], 16), len(line[2]))
-        return line.end()
+            if data.find(b"\n", position, position + MAX_SIZE_LINE) >= 0:
+                raise bad_request("a chunk-size line is malformed")
+            if len(data) - position >= MAX_SIZE_LINE:
+                raise bad_request("a chunk-size line is too long")
+            return position
+        size, start = int(line[1], 16), line.end()
+        if line[2] or self._extensions:
+            self._count_extensions(len(line[2]), size)
+        end = start + size
+        if size and data[end : end + 2] == b"\r\n":
+            # All of the chunk is there, as it is for small ones; so each of them takes one call.
+            pieces.append(data[start:end])
+            return end + 2
+        self._left = size
+        self._next = DATA if size else TRAILER
+        return start
 
     def _read_data(self, data: bytes, position: int, pieces: list[bytes]) -> int:
         piece = data[position : position + self._left]
@@ -95,31 +108,25 @@ class ChunkedDecoder:
             return position + 2
         if data[position : position + 2] in (b"", b"\r"):
             return position
-        line = FIELD_LINE.match(data, position, position + self._trailer_left)
-        if line is None:
-            return _unfinished(data, position, self._trailer_left, self._limits.head_too_large())
-        self._count_trailer(line.end() - position)
-        return line.end()
+        # The end first: a line that drips in is then searched for one octet at a time, and matched once.
+        end = data.find(b"\n", position, position + self._trailer_left) + 1
+        if not end:
+            if len(data) - position >= self._trailer_left:
+                raise self._limits.head_too_large()
+            return position
+        if not FIELD_LINE.fullmatch(data, position, end):
+            raise bad_request("a trailer field line is malformed")
+        self._count_trailer(end - position)
+        return end
 
-    def _open_chunk(self, size: int, extension_size: int) -> None:
-        self._extensions += extension_size
+    def _count_extensions(self, octets: int, size: int) -> None:
+        self._extensions += octets
         if self._extensions > MAX_EXTENSIONS:
             raise bad_request("chunk extensions are larger than what they extend")
         self._extensions = max(0, self._extensions - size)
-        self._left = size
-        self._next = DATA if size else TRAILER
 
     def _count_trailer(self, size: int) -> None:
         self._trailer_left -= size
         self._trailer_count += 1
         if self._trailer_count > self._limits.max_headers:
             raise self._limits.too_many_fields()
-
-
-def _unfinished(data: bytes, position: int, limit: int, too_large: RequestError) -> int:
-    """Return `position`, where a line begins that is not complete; raise if more octets cannot make it valid."""
-    if data.find(b"\n", position, position + limit) >= 0:
-        raise bad_request("a chunk-size line or trailer field line is malformed")
-    if len(data) - position >= limit:
-        raise too_large
-    return position
