@@ -44,6 +44,7 @@ class HttptoolsLexer:
         target = collector.target
         end = len(method) + 1 + len(target)
         if raw[end : end + 11] != b" HTTP/1.1\r\n" or 0x23 in target:
+            self._llhttp = None
             return None
         return method, target, b"1.1", fields
 

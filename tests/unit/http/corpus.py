@@ -43,7 +43,7 @@ def _field(line: bytes) -> bytes:
 HELLO = (("POST", b"/p", b"hello"),)
 EMPTY = (("POST", b"/p", b""),)
 
-GOOD = (
+GOOD: tuple[Good, ...] = (
     # Request lines
     Good("plain", GET + b"\r\n"),
     Good("a registered method", _get(b"PROPFIND /a HTTP/1.1"), (("PROPFIND", b"/a", b""),)),
@@ -261,7 +261,7 @@ _BAD_CHUNKS = {
     "negative zero": b"-0\r\n\r\n",
 }
 
-BAD = (
+BAD: tuple[Bad, ...] = (
     *(Bad("request line: " + name, _get(line)) for name, line in _BAD_LINES.items()),
     *(Bad("field: " + name, _field(line)) for name, line in _BAD_FIELDS.items()),
     *(Bad("first field: " + name, b"GET / HTTP/1.1\r\n" + line + b"\r\nHost: x\r\n\r\n") for name, line in _BAD_FIELDS.items()),
@@ -298,3 +298,5 @@ BAD = (
     Bad("octets behind a body", POST + b"Content-Length: 5\r\n\r\nhello\x00", complete=1),
     Bad("octets behind the last chunk", CHUNKED + b"0\r\n\r\n\x00", complete=1),
 )  # fmt: skip
+
+CASES: tuple[Good | Bad, ...] = (*GOOD, *BAD)

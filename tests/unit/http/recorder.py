@@ -54,11 +54,11 @@ class Recorder:
 
 @dataclass
 class Outcome:
-    """What a parser made of some octets: the requests, the refusal if there was one, and the verdict on an end there."""
+    """What a parser made of some octets: the requests, why it refused if it did, and whether it minded an end there."""
 
     requests: list[Request]
     refusal: tuple[int, str] | None
-    whole: bool
+    cut: tuple[int, str] | None
 
     @property
     def summary(self) -> list[tuple[str, bytes, bytes]]:
@@ -75,13 +75,12 @@ def outcome(backend: str, pieces: Iterable[bytes], limits: Limits | None = None,
         for piece in pieces:
             parser.feed(piece)
     except RequestError as error:
-        return Outcome(recorder.requests, (error.status, error.reason), whole=False)
+        return Outcome(recorder.requests, (error.status, error.reason), None)
     try:
         parser.eof()
     except RequestError as error:
-        assert (error.status, error.reason) == (400, "bad_request")
-        return Outcome(recorder.requests, None, whole=False)
-    return Outcome(recorder.requests, None, whole=True)
+        return Outcome(recorder.requests, None, (error.status, error.reason))
+    return Outcome(recorder.requests, None, None)
 
 
 def octets(data: bytes) -> list[bytes]:
