@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
@@ -60,8 +60,6 @@ class Key:
 def _plain_types(annotation: Any) -> set[Any]:
     """Return the types that a scalar annotation allows; a Literal counts as the types of its values."""
     origin = get_origin(annotation)
-    if origin is Annotated:
-        return _plain_types(get_args(annotation)[0])
     if origin is Literal:
         return {type(value) for value in get_args(annotation)}
     if origin in (Union, UnionType):
@@ -112,13 +110,13 @@ def _heading(section: str) -> str:
 
 
 def nearest_key(table: str, model: type[Section], name: str) -> str:
-    """Return a hint for an unknown key of a table: the nearest one there, the same one elsewhere, or all of them."""
-    near = difflib.get_close_matches(name, model.model_fields, n=1)
-    if near:
-        return f"did you mean {table}.{near[0]}?"
+    """Return a hint for an unknown key of a table: the same one elsewhere, the nearest one there, or all of them."""
     elsewhere = [dotted for dotted, key in KEYS.items() if key.name == name]
     if elsewhere:
         return f"did you mean {' or '.join(elsewhere)}?"
+    near = difflib.get_close_matches(name, model.model_fields, n=1)
+    if near:
+        return f"did you mean {table}.{near[0]}?"
     return f"{table} has {', '.join(model.model_fields)}"
 
 

@@ -108,8 +108,8 @@ class _Draft:
                 tables = list(self._values[section])
                 tables[index] = {key: value for key, value in tables[index].items() if key != name}
                 self._values[section] = tables
-            case (str(section), *_):
-                self._values.pop(section, None)
+            case _:
+                self._values.pop(str(location[0]), None)
 
     def check(self, settings: Settings) -> list[Problem]:
         """Return the problems of values that are right by themselves."""

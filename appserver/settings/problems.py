@@ -19,8 +19,7 @@ def shown_value(location: Location, value: Any) -> str:
     """Write the value at a location for a message; nothing that holds a secret, or may be one misspelt, is shown."""
     names = tuple(part for part in location if isinstance(part, str))
     holds = any(secret[: len(names)] == names for secret in _SECRETS)
-    is_known = names[0] in keys.SECTIONS if len(names) == 1 else ".".join(names[:2]) in keys.KEYS
-    resembles = not is_known and difflib.get_close_matches(names[-1], [name for _, name in _SECRETS])
+    resembles = difflib.get_close_matches(names[-1], [name for _, name in _SECRETS])
     return MASK if holds or resembles else show(value)
 
 

@@ -51,7 +51,7 @@ def test_lines_become_variables(tmp_path: Path, text: str, variables: dict[str, 
 
 def test_every_line_that_cannot_be_read_is_reported_without_its_text(tmp_path: Path) -> None:
     file = tmp_path / "app.env"
-    file.write_text("A=1\nsecret\nB='open\n=x\nC=\"a\" b\nD=\0\nE-F=1\nG=2")
+    file.write_text('A=1\nsecret\nB=\'open\n=x\nC="a" b\nD=\0\nE-F=1\nG=2')
     with pytest.raises(SettingsError) as caught:
         read_env_file(file)
     said = [(problem.where, problem.expected) for problem in caught.value.problems]
@@ -61,7 +61,11 @@ def test_every_line_that_cannot_be_read_is_reported_without_its_text(tmp_path: P
 
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
-    [("missing", None, "no such file"), (".", None, "cannot be read: Is a directory"), ("binary", b"A=\xff", "not UTF-8")],
+    [
+        ("missing", None, "no such file"),
+        (".", None, "cannot be read: Is a directory"),
+        ("binary", b"A=\xff", "not UTF-8"),
+    ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes | None, expected: str) -> None:
     file = tmp_path / name

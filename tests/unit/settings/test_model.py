@@ -17,7 +17,11 @@ def test_the_defaults_are_those_that_are_promised() -> None:
     assert settings.listeners == (ListenerSettings(),)
     assert settings.listeners[0].bind == TCPAddress("127.0.0.1", 8000)
     assert settings.workers.count == "auto"
-    assert (settings.workers.boot_timeout, settings.workers.graceful_timeout, settings.workers.queue_timeout) == (60, 30, 1)
+    assert (settings.workers.boot_timeout, settings.workers.graceful_timeout, settings.workers.queue_timeout) == (
+        60,
+        30,
+        1,
+    )
     assert (settings.reload.surge, settings.reload.soak, settings.reload.linger) == (1, 0, 5)
     assert (settings.shutdown.delay, settings.shutdown.linger) == (0, 1)
     assert (settings.http.max_target_size, settings.http.max_header_size) == (8192, 65536)

@@ -15,7 +15,7 @@ from appserver.settings.quantities import (
     parse_size,
 )
 
-NUMBERS_THAT_ARE_NONE = [True, None, [], {}, -1, -0.5, float("nan"), float("inf"), 10**400]
+NUMBERS_THAT_ARE_NONE: list[object] = [True, None, [], {}, -1, -0.5, float("nan"), float("inf"), 10**400]
 
 
 class TestDuration:
@@ -47,7 +47,24 @@ class TestDuration:
         "written",
         [
             *NUMBERS_THAT_ARE_NONE,
-            *("", " ", "s", "1x", "-1s", "30s1m", "1s1s", "1 m", "1m 30s", "nan", "inf", "1e3", "1_000", "٣s", "1.s", ".5"),
+            *(
+                "",
+                " ",
+                "s",
+                "1x",
+                "-1s",
+                "30s1m",
+                "1s1s",
+                "1 m",
+                "1m 30s",
+                "nan",
+                "inf",
+                "1e3",
+                "1_000",
+                "٣s",
+                "1.s",
+                ".5",
+            ),
             *("367d", "31622401", "9" * 100_000, "1M", "1min", "1\n"),
         ],
     )
@@ -61,7 +78,10 @@ class TestDuration:
 
     @given(st.integers(0, 365), st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))
     def test_the_units_add_up(self, days: int, hours: int, minutes: int, seconds: int) -> None:
-        assert parse_duration(f"{days}d{hours}h{minutes}m{seconds}s") == ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+        assert (
+            parse_duration(f"{days}d{hours}h{minutes}m{seconds}s")
+            == ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+        )
 
     @given(st.text())
     def test_any_text_is_a_duration_or_a_value_error(self, text: str) -> None:
@@ -105,7 +125,22 @@ class TestSize:
         "written",
         [
             *NUMBERS_THAT_ARE_NONE,
-            *(1.0, "", "B", "1.5B", "0.1KiB", "16M", "16iB", "1 K", "-1B", "1  KiB", "1e3", "٣B", "1025TiB", "9" * 100_000),
+            *(
+                1.0,
+                "",
+                "B",
+                "1.5B",
+                "0.1KiB",
+                "16M",
+                "16iB",
+                "1 K",
+                "-1B",
+                "1  KiB",
+                "1e3",
+                "٣B",
+                "1025TiB",
+                "9" * 100_000,
+            ),
         ],
     )
     def test_everything_else_is_refused_with_what_is_expected(self, written: object) -> None:
@@ -125,7 +160,15 @@ class TestSize:
 
     @pytest.mark.parametrize(
         ("size", "written"),
-        [(0, "0B"), (1000, "1000B"), (8192, "8KiB"), (2**24, "16MiB"), (3 * 2**30, "3GiB"), (2**40, "1TiB"), (1536, "1536B")],
+        [
+            (0, "0B"),
+            (1000, "1000B"),
+            (8192, "8KiB"),
+            (2**24, "16MiB"),
+            (3 * 2**30, "3GiB"),
+            (2**40, "1TiB"),
+            (1536, "1536B"),
+        ],
     )
     def test_they_are_written_in_the_largest_unit_that_divides_them(self, size: int, written: str) -> None:
         assert format_size(size) == written

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import tomllib
 from typing import Any
 
@@ -20,7 +20,9 @@ SCALARS = (
 )
 
 
-@given(st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text("aB-_9 ä.\n"), inner), max_leaves=10))
+@given(
+    st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text("aB-_9 ä.\n"), inner), max_leaves=10)
+)
 def test_toml_reads_back_what_was_written(value: Any) -> None:
     written = toml_value(value)
     assert "\n" not in written
@@ -37,7 +39,7 @@ def test_toml_reads_back_what_was_written(value: Any) -> None:
         (float("nan"), "nan"),
         (("a", 1), '["a", 1]'),
         ({"a": None, "b c": 1}, '{"b c" = 1}'),
-        (datetime.date(2026, 11, 1), "2026-11-01"),
+        (dt.date(2026, 11, 1), "2026-11-01"),
         ("a\udcff\x7f\u2028b", '"a\\udcff\\u007f\\u2028b"'),
         ("\U000e0001", '"\\U000e0001"'),
         pytest.param(10**5000, hex(10**5000), id="more digits than Python converts"),

@@ -1,0 +1,172 @@
+"""What only several values together, or the machine, can tell."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appserver.settings import Settings
+from appserver.settings.checks import find
+from appserver.settings.locations import Location, dotted, locations, value_at
+
+USER = pwd.getpwuid(os.getuid()).pw_name
+GROUP = grp.getgrgid(os.getgid()).gr_name
+
+
+@pytest.fixture
+def ordinary_user() -> Iterator[None]:
+    """Be somebody to whom permissions apply: access(2) asks for the real user, who may be root."""
+    real, _, _ = os.getresuid()
+    os.setresuid(real or 65534, -1, -1)
+    yield
+    os.setresuid(real, -1, -1)
+
+
+def found(values: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what the checks find, as key and expectation, taking the keys of `values` as given."""
+    values = {"app": {"target": "a:b"}} | values
+    settings = Settings.model_validate(values)
+
+    def is_given(location: Location) -> bool:
+        try:
+            value_at(location, values)
+        except (KeyError, IndexError):
+            return False
+        return True
+
+    given = list(filter(is_given, locations(settings)))
+    return [(dotted(finding.location), finding.expected) for finding in find(settings, given)]
+
+
+def app(**values: object) -> dict[str, Any]:
+    return {"app": {"target": "a:b", **values}}
+
+
+class TestFiles:
+    def test_those_that_exist_are_fine(self, tmp_path: Path) -> None:
+        file = tmp_path / "file.pem"
+        file.write_text("A=1\n")
+        path = str(file)
+        tls = {"certificate": path, "key": path, "client_ca": path, "client_verify": "required"}
+        sni = {"sni": [{"name": "x", "certificate": path, "key": path}]}
+        logs = {"file": str(tmp_path / "new.log")}
+        values = {"tls": tls | sni, "logging": logs, "access_log": logs, "admin": {"pid_file": str(tmp_path / "pid")}}
+        assert found(app(directory=str(tmp_path), env_file=path) | values) == []
+
+    def test_every_one_that_is_missing_is_found(self, tmp_path: Path) -> None:
+        missing = str(tmp_path / "missing")
+        below = f"{missing}/file"
+        tls = {"certificate": missing, "key": missing, "client_ca": missing}
+        sni = {"sni": [{"name": "x", "certificate": missing, "key": missing}]}
+        logs = {"file": below}
+        admin = {"pid_file": below, "control": below}
+        values = {"tls": tls | sni, "logging": logs, "access_log": logs, "admin": admin}
+        assert found(app(directory=missing, env_file=missing) | values) == [
+            ("app.directory", "no such directory"),
+            ("app.env_file", "no such file"),
+            ("tls.certificate", "no such file"),
+            ("tls.key", "no such file"),
+            ("tls.client_ca", "no such file"),
+            ("tls.sni[0].certificate", "no such file"),
+            ("tls.sni[0].key", "no such file"),
+            ("logging.file", f"no such directory: {missing}"),
+            ("access_log.file", f"no such directory: {missing}"),
+            ("admin.pid_file", f"no such directory: {missing}"),
+            ("admin.control", f"no such directory: {missing}"),
+        ]
+
+    def test_a_directory_is_no_file_and_a_file_no_directory(self, tmp_path: Path) -> None:
+        file = tmp_path / "file"
+        file.touch()
+        values = {"tls": {"certificate": str(tmp_path)}, "logging": {"file": str(tmp_path)}}
+        assert found(app(directory=str(file), env_file=str(tmp_path)) | values) == [
+            ("app.directory", "no such directory"),
+            ("app.env_file", "cannot be read: Is a directory"),
+            ("tls.certificate", "is a directory; expected a file"),
+            ("logging.file", "is a directory; expected the path of a file"),
+        ]
+
+    def test_one_below_a_file_is_told_as_the_kernel_tells_it(self, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        assert found({"tls": {"certificate": str(tmp_path / "file" / "cert.pem")}}) == [
+            ("tls.certificate", "cannot be read: Not a directory")
+        ]
+
+    @pytest.mark.usefixtures("ordinary_user")
+    def test_one_that_may_not_be_read_is_found(self, tmp_path: Path) -> None:
+        file = tmp_path / "key.pem"
+        file.touch(mode=0o000)
+        assert found({"tls": {"certificate": str(file)}}) == [("tls.certificate", "cannot be read: Permission denied")]
+
+    def test_every_bad_line_of_the_environment_file_is_found(self, tmp_path: Path) -> None:
+        (tmp_path / "app.env").write_text("A\nB=1\nC\n")
+        assert found(app(env_file=str(tmp_path / "app.env"))) == [
+            ("app.env_file", "line 1: expected NAME=value"),
+            ("app.env_file", "line 3: expected NAME=value"),
+        ]
+
+
+class TestListeners:
+    def test_there_has_to_be_one(self) -> None:
+        assert found({"listeners": []}) == [("listeners", "expected at least one listener")]
+
+    def test_each_address_may_stand_there_once_in_whatever_spelling(self) -> None:
+        binds = ["127.0.0.1:80", "[::1]:80", "unix:/x", "127.0.0.1:81", "[0:0::1]:80", "unix:/x", "127.0.0.1:80"]
+        values = {"listeners": [{"bind": bind} for bind in binds], "admin": {"bind": "127.0.0.1:81"}}
+        assert found(values) == [
+            ("listeners[4].bind", "already the address of listeners[1].bind"),
+            ("listeners[5].bind", "already the address of listeners[2].bind"),
+            ("listeners[6].bind", "already the address of listeners[0].bind"),
+            ("admin.bind", "already the address of listeners[3].bind"),
+        ]
+
+    def test_port_0_may_stand_there_often(self) -> None:
+        assert found({"listeners": [{"bind": "127.0.0.1:0"}] * 3}) == []
+
+    def test_owner_and_mode_are_for_unix_sockets(self) -> None:
+        file = {"mode": "0600", "user": USER, "group": GROUP}
+        assert found({"listeners": [{"bind": "unix:/x", **file}]}) == []
+        assert found({"listeners": [{"bind": "127.0.0.1:1", **file}]}) == [
+            (f"listeners[0].{name}", "expected only with a unix: bind") for name in ("mode", "user", "group")
+        ]
+
+    def test_tls_needs_a_certificate(self) -> None:
+        assert found({"listeners": [{"tls": True}]}) == [("listeners[0].tls", "expected tls.certificate to go with it")]
+
+
+class TestAccounts:
+    def test_those_that_exist_are_fine(self) -> None:
+        assert found({"workers": {"user": USER, "group": GROUP}}) == []
+
+    def test_those_that_do_not_are_found(self) -> None:
+        names = {"user": "no-such-name", "group": "no-such-name"}
+        assert found({"workers": names, "listeners": [{"bind": "unix:/x", **names}]}) == [
+            ("listeners[0].user", "no such user on this machine"),
+            ("listeners[0].group", "no such group on this machine"),
+            ("workers.user", "no such user on this machine"),
+            ("workers.group", "no such group on this machine"),
+        ]
+
+
+class TestTogether:
+    @pytest.mark.parametrize(
+        ("values", "key", "needed"),
+        [
+            ({"tls": {"key": __file__}}, "tls.key", "tls.certificate"),
+            ({"tls": {"client_verify": "optional"}}, "tls.client_verify", "tls.client_ca"),
+            ({"workers": {"queue_size": 1}}, "workers.queue_size", "workers.max_concurrency"),
+            ({"workers": {"max_requests_jitter": 1}}, "workers.max_requests_jitter", "workers.max_requests"),
+        ],
+    )
+    def test_what_means_nothing_without_another_needs_it(self, values: dict[str, Any], key: str, needed: str) -> None:
+        assert found(values) == [(key, f"expected {needed} to go with it")]
+
+    def test_with_the_other_it_is_fine(self) -> None:
+        workers = {"queue_size": 1, "max_concurrency": 1, "max_requests": 1, "max_requests_jitter": 1}
+        assert found({"workers": workers}) == []
