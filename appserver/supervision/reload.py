@@ -116,19 +116,19 @@ class Transaction:
 
     def _commit(self, reload: Reload) -> None:
         """The point of no return: from here on `slots` sees the old workers as outdated, and the canary as one of its own."""
-        old = self._state.current.policy
+        old, new = self._state.current.policy, self._state.generations[reload.generation].policy
+        if new.count != old.count and not reload.rescaled:
+            self._state.count = self._state.bound_count(new.count)
+        self._slots.seat_canary()
         reload.phase = ReloadPhase.ROLLING
         reload.deadline = None
         self._state.generation = reload.generation
-        new = self._state.current.policy
-        if new.count != old.count and not reload.rescaled:
-            self._state.count = self._state.bound_count(new.count)
         for slot in self._state.slots:
             slot.backoff.reset()  # what failed before was of the old generation
 
     def _undo(self) -> None:
         canary = self._state.worker(self._state.canary)
-        if canary:
+        if canary and canary.present:
             for slot in self._state.slots:
                 slot.release(canary.id)
             self._processes.retire(canary, "reloaded")

@@ -25,9 +25,10 @@ class Slots:
     def settle(self) -> None:
         """Take every step that can be taken now."""
         self._forget_failures()
+        self._grow()
         self._drop_outdated_boots()
         self._hand_over()
-        self._fit()
+        self._shrink()
         self._fill()
         self._replace()
 
@@ -53,6 +54,20 @@ class Slots:
                 return canary
         return None
 
+    def seat_canary(self) -> None:
+        """Put the canary where it is needed most: where nobody serves, if there is such a slot, else where it is."""
+        self._grow()
+        canary = self._state.canary
+        needy = [slot for slot in self._state.slots if slot.successor is None and not self._serves(slot)]
+        for slot in self._state.slots:
+            if needy and slot.holds(canary) and self._serves(slot):
+                slot.successor, needy[0].successor = None, canary
+                break
+
+    def _serves(self, slot: Slot) -> bool:
+        occupant = self._state.worker(slot.occupant)
+        return occupant is not None and occupant.state is WorkerState.READY
+
     def _forget_failures(self) -> None:
         """Who has been healthy for a while ends the row of failures of its slot and zygote."""
         healthy_if_ready_at = self._processes.now - HEALTHY_SPELL
@@ -64,11 +79,13 @@ class Slots:
             if generation.zygote is ZygoteState.READY and (generation.ready_at or 0.0) <= healthy_if_ready_at:
                 generation.backoff.reset()
 
-    def _fit(self) -> None:
-        """Have as many slots as workers are wanted."""
+    def _grow(self) -> None:
+        while len(self._state.slots) < self._state.count:
+            self._state.slots.append(Slot())
+
+    def _shrink(self) -> None:
+        """Do without the slots that are wanted no longer."""
         slots = self._state.slots
-        while len(slots) < self._state.count:
-            slots.append(Slot())
         while len(slots) > self._state.count:
             dispensable = min(reversed(slots), key=self._value)
             slots.remove(dispensable)
@@ -78,10 +95,9 @@ class Slots:
     def _value(self, slot: Slot) -> tuple[bool, ...]:
         """What would be lost with the slot; of equals the last one goes."""
         worker = self._state.worker(slot.occupant)
-        serves = worker is not None and worker.state is WorkerState.READY
         return (
             slot.holds(self._state.canary),
-            serves,
+            self._serves(slot),
             worker is not None,
             worker is not None and not self._state.outdated(worker),
             worker is not None and worker.replace is None,

@@ -274,6 +274,9 @@ class Supervisor:
         self._processes.hear(worker, WorkerCause.OVERDUE, why=why)
 
     def _scale(self, event: ScaleRequested) -> None:
+        if self._state.stop:
+            self._processes.log("warning", "scaling refused", reason="the server is stopping")
+            return
         before = self._state.count
         asked = before + event.delta if event.count is None else event.count
         self._state.count = self._state.bound_count(asked)

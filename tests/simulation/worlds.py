@@ -1,0 +1,85 @@
+"""Drawing worlds: from a seed to a policy, a script and a world that is ready to be played."""
+
+from __future__ import annotations
+
+import random
+
+from appserver.supervision.policy import Policy
+from appserver.supervision.supervisor import Supervisor
+from tests.simulation.invariants import Ledger
+from tests.simulation.world import Script, World
+
+
+def draw_policy(chance: random.Random) -> Policy:
+    """Draw a policy with short times, so that much happens in a short life."""
+    return Policy(
+        count=chance.randrange(1, 5),
+        boot_timeout=chance.choice((2.0, 4.0)),
+        graceful_timeout=chance.choice((0.0, 1.0, 3.0)),
+        lifespan_timeout=0.5,
+        stall_report=chance.choice((0.0, 4.0)),
+        stall_timeout=chance.choice((0.0, 5.0, 7.0)),
+        max_requests=chance.choice((0, 0, 150)),
+        max_requests_jitter=50,
+        max_lifetime=chance.choice((0.0, 0.0, 12.0)),
+        surge=chance.choice((1, 1, 2, 3)),
+        soak=chance.choice((0.0, 0.0, 1.5)),
+        reload_linger=0.5,
+        shutdown_delay=chance.choice((0.0, 0.0, 1.5)),
+        shutdown_linger=0.2,
+        capacity=chance.choice((8, 12, 64)),
+    )
+
+
+def draw_script(chance: random.Random) -> Script:
+    """Draw a script: some worlds have one trouble, some have them all, some are only asked a lot."""
+    duration = 80.0
+    kind = chance.randrange(6)
+    asked = {
+        "reloads": chance.randrange(4),
+        "scalings": chance.randrange(3),
+        "re_execs": chance.randrange(2),
+        "suspensions": chance.choice((0, 0, 0, 1, 2)),
+    }
+    stop = {"stop": chance.choice((0.0, 1.0)), "early_stop": 0.2, "second_stop": 0.2, "stop_at_once": 0.2}
+    common = {"duration": duration, "calm": 0.25, **stop}
+    if kind == 0:  # nothing goes wrong
+        return Script(**common, **asked)
+    if kind == 1:  # boots go wrong, what serves does not
+        return Script(
+            **common,
+            **asked,
+            zygote_fates=(6, 1, 1, 1, 1),
+            worker_fates=(6, 1, 1, 1, 1),
+            broken_generation=0.3,
+            slow_drain=0.5,
+            ignored_drain=0.1,
+        )
+    if kind == 2:  # the first boot goes wrong
+        return Script(**common, zygote_fates=(3, 1, 1, 1, 1), worker_fates=(3, 1, 1, 1, 1), first_boot_well=False)
+    if kind == 3:
+        return Script(**{**common, "early_stop": 0.0}, crash_loop=True)
+    return Script(
+        **common,
+        **asked,
+        delay=chance.choice((0.0, 0.02, 0.5)),
+        zygote_fates=(6, 1, 1, 1, 1),
+        worker_fates=(6, 1, 1, 1, 1),
+        broken_generation=0.2,
+        crash=0.3,
+        block=0.2,
+        slow_drain=0.3,
+        ignored_drain=0.2,
+        slow_reap=0.2,
+        unreapable=chance.choice((0.0, 0.0, 0.03)),
+        zygote_death=0.3,
+        zygote_deafness=0.1,
+    )
+
+
+def make_world(seed: int, supervisor_class: type[Supervisor] = Supervisor) -> World:
+    """Draw the world of a seed."""
+    chance = random.Random(seed)
+    policy = draw_policy(chance)
+    supervisor = supervisor_class(policy, random=random.Random(seed).random)
+    return World(seed, draw_script(chance), policy, supervisor, Ledger(), draw_policy)
