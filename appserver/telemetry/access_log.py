@@ -1,24 +1,51 @@
-"""The access log: one line per request."""
+"""The access log: one line per request.
+
+It has a path of its own, besides the log, because it is written so often: a line is one format call and one append, and
+many lines are handed to the output at once.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+from random import random
+from typing import Any
+
 from appserver.http.head import RequestHead
 from appserver.settings import AccessLogSettings
+from appserver.telemetry import logs
+from appserver.telemetry.access_format import ConsoleFormat, Format, JSONFormat, combined_format
+from appserver.telemetry.console import Console
+from appserver.telemetry.output import Destination, LogOutput
+
+# Characters that are handed over without waiting for the next `flush`.
+LIMIT = 64 * 1024
+
+_logger = logs.get_logger(__name__)
 
 
 class AccessLog:
-    """Writes one line per finished request; buffers them until `flush`."""
+    """Writes a line per finished request, through a thread of its own.
 
-    dropped: int  # lines lost so far
+    Its owner calls `flush` every 100 ms, and `close` at the end. Made after `logs.configure`, whose idea of what process
+    this is the lines repeat.
+    """
 
-    def __init__(
-        self, settings: AccessLogSettings, *, worker: int | None = None, generation: int | None = None
-    ) -> None:
-        """Open the destination; raises SettingsError if that cannot be done. `worker`, `generation`: stamped on lines."""
-        raise NotImplementedError
+    def __init__(self, settings: AccessLogSettings) -> None:
+        """Open the destination; raises SettingsError if that cannot be done."""
+        destination = Destination.file(settings.file, "access_log.file") if settings.file else Destination.stream(1)
+        self._output = LogOutput(destination, report=_report)
+        self._format = choose_format(settings, destination)
+        self._excluded = frozenset(settings.exclude_paths)
+        self._sample = settings.sample
+        self._lines: list[str] = []
+        self._size = 0
+        self._output.start_writer()
 
-    def start_writer(self) -> None:
-        """Write from a thread of its own from now on."""
+    @property
+    def dropped(self) -> int:
+        """How many lines have been lost so far."""
+        return self._output.dropped
 
     def request(
         self,
@@ -31,12 +58,49 @@ class AccessLog:
         outcome: str | None = None,
         request_id: str | None = None,
     ) -> None:
-        """Note a request whose response has ended. `outcome`: None, or "aborted", "timed_out", "error"."""
+        """Note a request whose response has ended.
+
+        `status` is 0 if no response was begun; `seconds` is how long it took; `received` and `sent` are octets;
+        `outcome` is None, or for a request that did not end well "aborted", "timed_out" or "error".
+        """
+        if head.path in self._excluded:
+            return
+        if self._sample < 1 and 200 <= status < 400 and outcome is None and random() >= self._sample:  # noqa: S311
+            return
+        line = self._format((time.time(), head, client, status, seconds, received, sent, outcome, request_id))
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size >= LIMIT:
+            self.flush()
 
     def flush(self) -> None:
-        """Hand the buffered lines to the output; to be called every 100 ms. Never blocks."""
+        """Hand the lines over; does not wait."""
+        if self._lines:
+            self._output.write("".join(self._lines).encode("utf-8", "backslashreplace"))
+            self._lines.clear()
+            self._size = 0
 
-    def reopen(self) -> None: ...
+    def reopen(self) -> None:
+        """Go on in a new file under the same name, after a rotation; earlier lines go to the old file or to the new."""
+        self.flush()
+        self._output.reopen()
 
     def close(self, timeout: float = 2.0) -> None:
-        """Flush, and write out what is buffered for at most `timeout` seconds."""
+        """Write what is there, for at most `timeout` seconds, and close."""
+        self.flush()
+        self._output.close(timeout)
+
+
+def choose_format(settings: AccessLogSettings, destination: Destination) -> Format:
+    """The format for a destination: "auto" is a line for people on a terminal, else JSON."""
+    if settings.format == "combined":
+        return combined_format
+    if settings.format == "json" or not destination.is_terminal:
+        return JSONFormat(logs.identity())
+    return ConsoleFormat(logs.identity(), Console(colours=logs.understands_colours(destination)))
+
+
+def _report(event: str, fields: Mapping[str, Any]) -> bytes:
+    """Say what has happened to the access log where it can be said: in the log."""
+    _logger.warning(event, log="access log", **fields)
+    return b""

@@ -51,7 +51,7 @@ _MAX_CAPACITY = (1 << _SLOT_BITS) - 2
 _IMPLAUSIBLE = 1 << 62
 
 
-class ScoreboardMismatch(AppserverError):  # noqa: N818  (it is named after what is wrong, like its siblings)
+class ScoreboardMismatch(AppserverError):
     """A descriptor is no scoreboard, or one that another version of appserver has laid out differently."""
 
 

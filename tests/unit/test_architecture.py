@@ -45,6 +45,7 @@ DOORS = {
     "os.environ": {
         "appserver.cli",
         "appserver.master.plan",  # what a zygote's environment is made from
+        "appserver.telemetry.logs",  # NO_COLOR and TERM
         "appserver.worker.privileges",  # HOME and USER go with the user
     },
     "os._exit": {"appserver.worker.zygote"},

@@ -1,0 +1,116 @@
+"""The forms of an access line: each a function from a finished request to one line, which cannot fail.
+
+A request line and its fields are the client's. Nothing of them may end the line, end a quoted string, or talk to the
+terminal of whoever reads it, so what is not printable leaves here escaped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from json.encoder import encode_basestring_ascii as quote
+from typing import Any
+
+from appserver.http.head import RequestHead
+from appserver.telemetry.console import CYAN, DIM, GREEN, RED, YELLOW, Console, clock, printable, source
+from appserver.telemetry.record import text, timestamp
+
+Finished = tuple[float, RequestHead, tuple[str, int] | None, int, float, int, int, str | None, str | None]
+"""A request whose response has ended.
+
+When (seconds since the epoch), head, client, status (0: no response was begun), seconds it took, octets received and
+sent, outcome (None, or "aborted", "timed_out", "error"), request id.
+"""
+
+Format = Callable[[Finished], str]
+"""Makes the line, with its line feed."""
+
+
+class JSONFormat:
+    """One JSON object a line, whose first members are those of any log record.
+
+    It is put together from text: `quote` is the C function inside Python's JSON encoder, which leaves nothing but
+    printable ASCII. A dict and orjson take as long, a dict and `json` three times as long.
+    """
+
+    def __init__(self, identity: Mapping[str, Any]) -> None:
+        known = {"level": "info", "event": "request", "logger": "appserver.access", **identity}
+        self._known = json.dumps(known, separators=(",", ":"))[1:-1]
+        self._second = -1
+        self._stamp = ""
+
+    def __call__(self, finished: Finished) -> str:
+        now, head, client, status, seconds, received, sent, outcome, request_id = finished
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._stamp = timestamp(second)[:20]
+        field = dict(head.headers).get
+        host, agent, referer = field(b"host"), field(b"user-agent"), field(b"referer")
+        path = head.path if head.path.isascii() else text(head.path)
+        return (
+            f'{{"timestamp":"{self._stamp}{int((now - second) * 1e6):06}Z",{self._known},"method":{quote(head.method)}'
+            f',"path":{quote(path)},"query":{quote(head.query_string.decode("utf-8", "backslashreplace"))}'
+            f',"http_version":"{head.http_version}","status":{status or "null"},"duration_ms":{seconds * 1000:.3f}'
+            f',"received_bytes":{received},"sent_bytes":{sent},"client":{quote(client[0]) if client else "null"}'
+            f',"host":{quote(host.decode("utf-8", "backslashreplace")) if host else "null"}'
+            f',"user_agent":{quote(agent.decode("utf-8", "backslashreplace")) if agent else "null"}'
+            f',"referer":{quote(referer.decode("utf-8", "backslashreplace")) if referer else "null"}'
+            f',"request_id":{quote(request_id) if request_id else "null"}'
+            + (f',"outcome":"{outcome}"}}\n' if outcome else "}\n")
+        )
+
+
+# Octets as Apache shows them (mod_log_config): \xhh, and a backslash in front of what would end the string.
+_ESCAPES = {octet: f"\\x{octet:02x}" for octet in range(256) if not 0x20 <= octet < 0x7F} | {0x22: '\\"', 0x5C: "\\\\"}
+
+
+def combined_format(finished: Finished) -> str:
+    """Write the combined log format of Apache and nginx."""
+    now, head, client, status, _, _, sent, _, _ = finished
+    field = dict(head.headers).get
+    moment = datetime.fromtimestamp(now).astimezone().strftime("%d/%b/%Y:%H:%M:%S %z")
+    request = f"{head.method} {_escaped(head.target)} HTTP/{head.http_version}"
+    host = client[0] if client else "-"
+    return (
+        f'{host} - - [{moment}] "{request}" {status or "-"} {sent}'
+        f' "{_escaped(field(b"referer"))}" "{_escaped(field(b"user-agent"))}"\n'
+    )
+
+
+def _escaped(value: bytes | None) -> str:
+    return value.decode("latin-1").translate(_ESCAPES) if value else "-"
+
+
+class ConsoleFormat:
+    """A line for a person, in the columns of the log."""
+
+    def __init__(self, identity: Mapping[str, Any], console: Console) -> None:
+        self._source = source(identity)
+        self._paint = console.paint
+
+    def __call__(self, finished: Finished) -> str:
+        now, head, client, status, seconds, _, sent, outcome, _ = finished
+        request = f"{head.method:<7} {head.target.decode('utf-8', 'backslashreplace')}"
+        colour = RED if status >= 500 or outcome else YELLOW if status >= 400 else CYAN if status >= 300 else GREEN
+        words = [
+            self._paint(DIM, clock(now)),
+            self._paint(colour, f"{status or '-':<8}"),
+            self._paint(DIM, self._source),
+            f"{printable(request):<32}",
+            self._paint(DIM, f"{_duration(seconds)}  {_size(sent)}  {client[0] if client else '-'}"),
+        ]
+        return "  ".join((*words, self._paint(colour, outcome)) if outcome else words) + "\n"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def _size(octets: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if octets < 1024:
+            return f"{octets:.3g} {unit}"
+        octets /= 1024
+    return f"{octets:.1f} GiB"
