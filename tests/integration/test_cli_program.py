@@ -1,0 +1,121 @@
+"""The program `appserver` as a shell sees it: exit codes, streams, and applications imported in a child."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LIMIT = 30
+
+
+def appserver(
+    *arguments: str, directory: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the program to its end, in a directory and with nothing of this shell's settings."""
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return subprocess.run(
+        [sys.executable, "-m", "appserver", *arguments],
+        cwd=directory,
+        env={**inherited, "PYTHONPATH": str(ROOT), **(environment or {})},
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=LIMIT,
+        check=False,
+    )
+
+
+def test_the_version_is_printed(tmp_path: Path) -> None:
+    run = appserver("--version", directory=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout.startswith("appserver ")
+
+
+def test_a_mistake_is_told_on_standard_error_with_exit_code_2(tmp_path: Path) -> None:
+    (tmp_path / "server.toml").write_text('[app]\ntarget = "a:b"\n[workers]\ncuont = 4\n')
+    environment = {"APPSERVER_WORKER__COUNT": "4"}
+    run = appserver("--config", "server.toml", directory=tmp_path, environment=environment)
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr.splitlines() == [
+        "appserver: APPSERVER_WORKER__COUNT: unknown environment variable; did you mean APPSERVER_WORKERS__COUNT?",
+        "appserver: server.toml: workers.cuont = 4: unknown key; did you mean workers.count?",
+    ]
+
+
+def test_the_reference_and_the_demo_pass_the_check(tmp_path: Path) -> None:
+    assert appserver("check", "--config", "config/server.toml", directory=ROOT).returncode == 0
+    assert appserver("check", "--config", "config/demo/server.toml", "--app", directory=ROOT).returncode == 0
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as output:
+        run = subprocess.run(
+            [sys.executable, "-m", "appserver", "settings", "a:b"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=output,
+            stderr=subprocess.PIPE,
+            timeout=LIMIT,
+            check=False,
+        )
+    assert (run.returncode, run.stderr) == (0, b"")
+
+
+def test_a_name_that_is_no_utf_8_can_be_told(tmp_path: Path) -> None:
+    name = os.fsdecode(b"server\xff.toml")
+    (tmp_path / name).write_text('[app]\ntarget = "a:b"')
+    run = appserver("check", "--config", name, directory=tmp_path)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert run.stdout == "server\\udcff.toml: the settings are valid\n"
+    run = appserver("check", "--config", f"{name}.not", directory=tmp_path)
+    assert (run.returncode, run.stderr) == (2, "appserver: server\\udcff.toml.not: no such file\n")
+
+
+class TestCheckOfAnApplication:
+    def check(self, directory: Path, source: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        (directory / "example.py").write_text(source)
+        return appserver("check", "example:app", "--app", *arguments, directory=directory)
+
+    def test_one_that_can_be_imported_passes(self, tmp_path: Path) -> None:
+        run = self.check(tmp_path, "async def app(scope, receive, send): ...")
+        assert (run.returncode, run.stderr) == (0, "")
+        assert run.stdout.endswith("the application can be imported: example:app\n")
+
+    @pytest.mark.parametrize(
+        ("source", "expected"),
+        [
+            ("raise RuntimeError('boom at import')", "boom at import"),
+            ("application = 1", "app"),
+            ("import no_such_module", "no_such_module"),
+        ],
+    )
+    def test_one_that_cannot_is_told_with_the_reason_and_exit_code_4(
+        self, tmp_path: Path, source: str, expected: str
+    ) -> None:
+        run = self.check(tmp_path, source)
+        assert run.returncode == 4
+        assert expected in run.stderr
+        assert str(ROOT / "appserver") not in run.stderr, "a traceback of ours"
+        assert run.stderr.endswith("appserver: example:app cannot be imported (exit code 4)\n")
+
+    def test_one_that_ends_its_process_is_told_with_the_signal(self, tmp_path: Path) -> None:
+        run = self.check(tmp_path, "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+        assert (run.returncode, run.stderr) == (
+            4,
+            "appserver: importing example:app ended its process with signal 9\n",
+        )
+
+    def test_one_that_hangs_is_ended_at_boot_timeout(self, tmp_path: Path) -> None:
+        run = self.check(tmp_path, "import time\ntime.sleep(600)", "--set", "workers.boot_timeout=1")
+        assert (run.returncode, run.stderr) == (
+            4,
+            "appserver: example:app was not imported within 1 s (workers.boot_timeout)\n",
+        )

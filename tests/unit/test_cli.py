@@ -1,0 +1,267 @@
+"""The command line: words, options, messages and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from appserver import __version__
+from appserver.cli import main
+from appserver.errors import AppserverError, ListenerError, StartupError
+from appserver.settings import Loaded, Settings
+
+Reread = Callable[[], Loaded]
+
+
+class FakeMaster(ModuleType):
+    """Stands for `appserver.master`: notes what it is to run, and then does what a test wants."""
+
+    def __init__(self) -> None:
+        super().__init__("appserver.master")
+        self.loaded: Loaded | None = None
+        self.reread: Reread | None = None
+        self.then: Callable[[], int] = lambda: 0
+
+    def run(self, loaded: Loaded, reread: Reread) -> int:
+        self.loaded, self.reread = loaded, reread
+        return self.then()
+
+    @property
+    def settings(self) -> Settings:
+        assert self.loaded is not None
+        return self.loaded.settings
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in os.environ:
+        if name.startswith("APPSERVER_") or name in ("WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def master(monkeypatch: pytest.MonkeyPatch) -> FakeMaster:
+    fake = FakeMaster()
+    monkeypatch.setitem(sys.modules, "appserver.master", fake)
+    return fake
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run the program with arguments that it has to refuse; return what it says."""
+
+    def run(*arguments: str, code: int = 2) -> str:
+        assert main(arguments) == code
+        output = capsys.readouterr()
+        assert output.out == ""
+        assert "Traceback" not in output.err
+        assert all(line.startswith(("appserver: ", " ", "or ")) for line in output.err.splitlines())
+        return output.err
+
+    return run
+
+
+def raising(error: BaseException) -> Callable[[], int]:
+    def then() -> int:
+        raise error
+
+    return then
+
+
+class TestRun:
+    def test_every_option_becomes_the_setting_that_it_stands_for(self, master: FakeMaster, tmp_path: Path) -> None:
+        (tmp_path / "code").mkdir()
+        (tmp_path / "app.env").touch()
+        arguments = (
+            "main:make --bind 127.0.0.1:1 --bind unix:x.sock --workers 3 --factory --app-dir code --env-file app.env "
+            "--log-level debug --set http.max_headers=7 --set workers.boot_timeout=1m"
+        )
+        assert main(arguments.split()) == 0
+        settings = master.settings
+        assert (settings.app.target, settings.app.factory) == ("main:make", True)
+        assert (settings.app.directory, settings.app.env_file) == (Path("code"), Path("app.env"))
+        assert [str(listener.bind) for listener in settings.listeners] == ["127.0.0.1:1", "unix:x.sock"]
+        assert (settings.workers.count, settings.workers.boot_timeout) == (3, 60)
+        assert (settings.logging.level, settings.http.max_headers) == ("debug", 7)
+        assert master.loaded is not None
+        where = {
+            name: master.loaded.origins[name].where for name in ("app.target", "workers.count", "http.max_headers")
+        }
+        assert where == {"app.target": "argument", "workers.count": "--workers", "http.max_headers": "--set"}
+
+    def test_an_option_wins_over_set_wherever_it_stands(self, master: FakeMaster) -> None:
+        assert main(["a:b", "--workers", "3", "--set", "workers.count=4"]) == 0
+        assert master.settings.workers.count == 3
+
+    def test_a_file_and_a_target_go_together(self, master: FakeMaster) -> None:
+        Path("server.toml").write_text('[app]\ntarget = "a:b"\n[workers]\ncount = 2')
+        assert main(["--config", "server.toml", "c:d"]) == 0
+        assert (master.settings.app.target, master.settings.workers.count) == ("c:d", 2)
+
+    def test_the_environment_can_name_the_file(self, master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
+        Path("server.toml").write_text('[app]\ntarget = "a:b"')
+        monkeypatch.setenv("APPSERVER_CONFIG", "server.toml")
+        assert main([]) == 0
+        assert master.loaded is not None
+        assert master.loaded.path == Path("server.toml")
+
+    def test_a_reload_reads_the_file_again_with_the_environment_and_the_options_of_the_start(
+        self, master: FakeMaster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = Path("server.toml")
+        file.write_text('[app]\ntarget = "a:b"\n[http]\nmax_headers = 1')
+        monkeypatch.setenv("APPSERVER_WORKERS__PRELOAD", "true")
+        assert main(["--config", "server.toml", "--workers", "3"]) == 0
+        file.write_text('[app]\ntarget = "a:b"\n[http]\nmax_headers = 2')
+        monkeypatch.setenv("APPSERVER_WORKERS__PRELOAD", "false")
+        assert master.reread is not None
+        again = master.reread().settings
+        assert (again.http.max_headers, again.workers.preload, again.workers.count) == (2, True, 3)
+
+    def test_the_exit_code_is_the_masters(self, master: FakeMaster) -> None:
+        master.then = lambda: 5
+        assert main(["a:b"]) == 5
+
+    def test_the_arguments_are_those_of_the_process(self, master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sys, "argv", ["appserver", "a:b"])
+        assert main() == 0
+        assert master.settings.app.target == "a:b"
+
+
+class TestErrors:
+    def test_an_error_is_a_line_and_its_exit_code(self, master: FakeMaster, refused: Callable[..., str]) -> None:
+        master.then = raising(ListenerError("127.0.0.1:80: permission denied"))
+        assert refused("a:b", code=3) == "appserver: 127.0.0.1:80: permission denied\n"
+
+    def test_the_applications_traceback_comes_before_the_line(
+        self, master: FakeMaster, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        master.then = raising(StartupError("start-up failed", "Traceback of the application\n"))
+        assert main(["a:b"]) == 5
+        assert capsys.readouterr().err == "Traceback of the application\nappserver: start-up failed\n"
+
+    @pytest.mark.parametrize("error", [ZeroDivisionError("x"), AppserverError("x")])
+    def test_what_nobody_expected_is_a_bug_with_its_traceback(
+        self, master: FakeMaster, capsys: pytest.CaptureFixture[str], error: Exception
+    ) -> None:
+        master.then = raising(error)
+        assert main(["a:b"]) == 70
+        said = capsys.readouterr().err
+        assert "Traceback (most recent call last)" in said
+        assert said.endswith(f"this is a bug in appserver {__version__}; please report it with the lines above\n")
+
+    def test_an_interrupt_before_anything_runs_is_no_bug(self, master: FakeMaster) -> None:
+        master.then = raising(KeyboardInterrupt())
+        assert main(["a:b"]) == 130
+
+    def test_every_problem_of_the_settings_has_a_line(self, refused: Callable[..., str]) -> None:
+        Path("server.toml").write_text("[workers]\ncuont = 4\nboot_timeout = 0\n")
+        assert refused("--config", "server.toml").splitlines() == [
+            "appserver: server.toml: app.target: required; expected module:attribute of the application",
+            "appserver: server.toml: workers.boot_timeout = 0: expected a duration above 0",
+            "appserver: server.toml: workers.cuont = 4: unknown key; did you mean workers.count?",
+        ]
+
+    @pytest.mark.parametrize("arguments", [[], ["--workers", "2"], ["check"], ["settings"]])
+    def test_without_an_application_it_says_how_to_name_one(
+        self, refused: Callable[..., str], arguments: list[str]
+    ) -> None:
+        said = refused(*arguments)
+        assert "nothing to serve" in said
+        assert "    appserver module:attribute\n" in said
+        assert "    appserver --config server.toml\n" in said
+
+    def test_without_an_application_other_problems_are_told_as_well(self, refused: Callable[..., str]) -> None:
+        said = refused("--workers", "x")
+        assert "app.target: required" in said
+        assert '--workers: workers.count = "x"' in said
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            (["chekc"], "'chekc' is neither a command nor an application (module:attribute); did you mean check?"),
+            (["relaod"], "did you mean reload?"),
+            (["main"], "appserver --help lists the commands"),
+            ([""], "'' is neither a command nor an application"),
+            (["--workers", "2", "main"], "'main' is neither a command nor an application"),
+            (["--workers", "2", "check"], "the command comes first: appserver check ..."),
+            (["--config", "x", "status"], "the command comes first: appserver status ..."),
+            (["check", "main"], "'main' is neither a command nor an application"),
+            (["a:b", "c:d"], "unknown argument c:d; see appserver --help"),
+            (["a:b", "--workes", "2"], "unknown argument --workes; did you mean --workers?"),
+            (["a:b", "--work", "2"], "unknown argument --work; did you mean --workers?"),
+            (["a:b", "--blind=x"], "unknown argument --blind; did you mean --bind?"),
+            (["check", "a:b", "--watch"], "unknown argument --watch; "),
+            (["a:b", "--workers"], "argument --workers: expected one argument"),
+            (["settings", "a:b", "--format", "yaml"], "argument --format: invalid choice: 'yaml'"),
+            (["a:b", "--set", "workers.count"], "--set workers.count: expected section.key=value"),
+            (["a:b", "--set", "workers.cuont=4"], "--set: workers.cuont = 4: unknown key; did you mean workers.count?"),
+            (["a:"], 'argument: app.target = "a:": expected module:attribute'),
+            (["a:b", "--bind", "8000"], '--bind: listeners[0].bind = "8000": expected a host before the port'),
+            (["a:b", "--log-level", "loud"], '--log-level: logging.level = "loud": expected "debug", "info"'),
+            (["a:b", "--app-dir", "nowhere"], '--app-dir: app.directory = "nowhere": no such directory'),
+            (["a:b", "--config", "nowhere.toml"], "nowhere.toml: no such file"),
+            (["a:b", "--watch"], "--watch: not supported yet"),
+        ],
+    )
+    def test_a_slip_is_told_with_what_was_probably_meant(
+        self, refused: Callable[..., str], arguments: list[str], expected: str
+    ) -> None:
+        assert expected in refused(*arguments)
+
+    @pytest.mark.parametrize(
+        "command", ["status", "top", "reload", "scale", "stop", "stacks", "reopen-logs", "upgrade"]
+    )
+    def test_a_command_to_a_running_server_is_known_but_not_supported_yet(
+        self, refused: Callable[..., str], command: str
+    ) -> None:
+        assert refused(command, "--json", "3", code=1) == f"appserver: {command}: not supported yet\n"
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            (["--version"], f"appserver {__version__}\n"),
+            (["--help"], "usage: appserver --config FILE"),
+            (["check", "--help"], "usage: appserver check"),
+            (["settings", "--help"], "usage: appserver settings"),
+        ],
+    )
+    def test_it_explains_itself(self, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str) -> None:
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert not caught.value.code
+        assert capsys.readouterr().out.startswith(expected)
+
+
+class TestCheck:
+    def test_valid_settings_are_told_to_be_valid(self, capsys: pytest.CaptureFixture[str]) -> None:
+        Path("server.toml").write_text('[app]\ntarget = "a:b"')
+        assert main(["check", "--config", "server.toml"]) == 0
+        assert main(["check", "a:b"]) == 0
+        assert capsys.readouterr().out == "server.toml: the settings are valid\nthe settings are valid\n"
+
+    def test_a_problem_ends_it_with_2(self, refused: Callable[..., str]) -> None:
+        Path("server.toml").write_text('[app]\ntarget = "a:b"\n[workers]\nuser = "no-such-user"')
+        assert "no such user" in refused("check", "--config", "server.toml")
+
+
+class TestSettings:
+    def test_they_are_shown_as_toml_with_their_origins(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["settings", "a:b", "--workers", "3"]) == 0
+        lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+        assert 'target = "a:b" # command line: argument' in lines
+        assert "count = 3 # command line: --workers" in lines
+
+    def test_they_are_shown_as_json_with_their_origins(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["settings", "a:b", "--workers", "3", "--format", "json"]) == 0
+        shown = json.loads(capsys.readouterr().out)
+        assert shown["workers"]["count"] == {"value": 3, "source": "command line", "where": "--workers"}
