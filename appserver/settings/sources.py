@@ -88,7 +88,7 @@ def read_file(path: Path, problems: list[Problem]) -> list[Assignment] | None:
     """Read a TOML file; None if it cannot be read at all."""
     where = str(path)
     try:
-        document = tomllib.loads(path.read_bytes().decode())
+        document = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         problem = "no such file"
     except IsADirectoryError:

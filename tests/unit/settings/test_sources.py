@@ -52,6 +52,9 @@ class TestFile:
         assert {assignment.origin for assignment in read} == {Origin("file", str(tmp_path / "server.toml"))}
         assert problems == []
 
+    def test_the_byte_order_mark_of_an_editor_is_no_mistake(self, tmp_path: Path) -> None:
+        assert self.read(tmp_path, "\ufeff[http]\nmax_headers = 3\n")[1] == []
+
     @pytest.mark.parametrize(
         ("content", "key", "value", "expected"),
         [
