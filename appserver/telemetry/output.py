@@ -42,7 +42,8 @@ _ATOMIC = select.PIPE_BUF
 # O_NONBLOCK is for a FIFO: without it, opening one that nobody reads would block.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 _MODE = 0o640
-_CURABLE = {errno.ENOSPC, errno.EDQUOT}
+# What somebody can do something about, by making room or by rotating the file.
+_CURABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 Report = Callable[[str, Mapping[str, Any]], bytes]
 
@@ -160,7 +161,8 @@ class LogOutput:
         if self._closed:
             self._refused += lines.count(b"\n")
         elif self._thread is None:
-            self._write(lines)
+            if self._deliver(lines):
+                self._report_losses()
         elif self._reserve(lines):
             self._queue.put(lines)
 
@@ -224,20 +226,20 @@ class LogOutput:
             if isinstance(item, threading.Event):
                 item.set()
                 continue
-            self._write(item)
+            delivered = self._deliver(item)
             with self._room:
                 self._pending -= len(item)
                 self._room.notify_all()
+            if delivered and self._pending == 0:
+                self._report_losses()
 
-    def _write(self, lines: bytes) -> None:
-        """Write, or count what is lost; report earlier losses when there is nothing more urgent."""
-        delivered = self._deliver(lines)
-        dropped = self.dropped
-        if delivered and dropped > self._reported and self._queue.empty():
-            lost = self._lost
+    def _report_losses(self) -> None:
+        """Write how much has been lost since the last time; a report that is lost itself is repeated, and not counted."""
+        dropped, lost = self.dropped, self._lost
+        if dropped > self._reported:
             if self._deliver(self._report("log lines dropped", {"count": dropped - self._reported})):
                 self._reported = dropped
-            self._lost = lost  # the report is no loss, it will be repeated
+            self._lost = lost
 
     def _deliver(self, lines: bytes) -> bool:
         """Write; False if it failed, with every line counted that did not get out as a whole."""
