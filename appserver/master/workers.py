@@ -103,7 +103,7 @@ class WorkerHandle:
         if not self._open:
             return
         get_logger("appserver.master").warning(
-            "worker blocked",
+            "worker stacks",
             worker=self.number,
             generation=self.generation,
             pid_of_worker=self.pid,

@@ -29,8 +29,7 @@ class Instruments:
         self.log_output.start_writer()
         self.access_log: AccessLog | None = None
         if settings.access_log.enabled:
-            self.access_log = AccessLog(settings.access_log, worker=order.number, generation=generation)
-            self.access_log.start_writer()
+            self.access_log = AccessLog(settings.access_log)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Beat and flush for as long as the loop runs.

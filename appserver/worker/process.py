@@ -70,6 +70,9 @@ def run(
     except AppserverError as error:
         channel.send(failure := describe_failure(error))
         return failure.exit_code
+    except Exception as error:  # noqa: BLE001 - a bug of ours has to reach the master, or it waits for boot_timeout
+        channel.send(failure := describe_bug(error))
+        return failure.exit_code
     asyncio.set_event_loop(loop)
     worker = Worker(loop, channel, settings, boot.listeners, instruments)
     try:
