@@ -89,10 +89,8 @@ class Transaction:
         self._finish("rolled_back", fault.message, fault.traceback)
 
     def abandon(self) -> None:
-        """The server stops: no reload has a future."""
+        """The server stops: no reload has a future, and its processes go with all the others."""
         reload = self._state.reload
-        if reload and not reload.committed:
-            self._undo()
         if reload:
             self._finish("incomplete" if reload.committed else "rolled_back", "the server is stopping")
         if self._state.pending:

@@ -64,7 +64,7 @@ class Ledger:
             self._judge(world, check.__name__, check(world, action))
         if isinstance(action, DrainWorker) and action.reason == "reload":
             worker = world.workers[action.worker]
-            if worker.serving and worker.generation != world.supervisor.generation:
+            if worker.serving and worker.generation < world.supervisor.generation:
                 self.made_way[world.supervisor.generation] += 1
 
     def stepped(self, world: World, step: Step) -> None:
@@ -74,7 +74,9 @@ class Ledger:
             self._judge(world, check.__name__, check(world, step))
         generation = world.supervisor.generation
         if self.made_way[generation] > self.came_up[generation]:
-            complaint = f"{self.made_way[generation]} made way for {self.came_up[generation]} of generation {generation}"
+            complaint = (
+                f"{self.made_way[generation]} made way for {self.came_up[generation]} of generation {generation}"
+            )
             self._judge(world, OLD_WORKERS_MAKE_WAY, complaint)
 
     def ended(self, world: World) -> None:
@@ -116,8 +118,7 @@ def orders_concern_what_is_there(world: World, action: Action) -> str | None:
 def a_worker_is_drained_once(world: World, action: Action) -> str | None:
     if isinstance(action, DrainWorker):
         worker = world.workers[action.worker]
-        # The one that became ready just when it was asked is asked again.
-        if worker.killed_at is not None or (worker.drained_at is not None and not worker.reported_ready):
+        if worker.killed_at is not None or (worker.drained_at is not None and not worker.to_be_drained_again):
             return f"{action} for the second time"
     return None
 
@@ -125,7 +126,7 @@ def a_worker_is_drained_once(world: World, action: Action) -> str | None:
 def numbers_are_unique(world: World, action: Action) -> str | None:
     if isinstance(action, SpawnWorker):
         taken = {worker.number for worker in world.workers.values()}
-        if action.number in taken or not 1 <= action.number <= world.policy.capacity:
+        if action.number in taken or action.number < 1:
             return f"{action} while {sorted(taken)} are taken"
     return None
 
@@ -155,7 +156,10 @@ def nothing_fires_early(world: World, action: Action) -> str | None:
         since, limit = worker.spawned_at, policy.boot_timeout
     elif "still draining" in action.reason and worker.drained_at is not None:
         # One that was still booting gets but a moment.
-        since, limit = worker.drained_at, policy.drain_bound(worker.drain_reason) if worker.reported_ready else EXIT_GRACE
+        since, limit = (
+            worker.drained_at,
+            policy.drain_bound(worker.drain_reason) if worker.reported_ready else EXIT_GRACE,
+        )
     else:
         return None
     unnoticed = sum(UNNOTICED for start, end in world.suspensions if end > since)
@@ -165,10 +169,10 @@ def nothing_fires_early(world: World, action: Action) -> str | None:
 
 
 def each_reload_gets_one_verdict(world: World, action: Action) -> str | None:
-    if isinstance(action, FinishReload) and action.generation is not None:
-        if action.generation in world.verdicts or action.generation not in world.policies:
-            return f"{action} after {world.verdicts.get(action.generation)}"
-    return None
+    if not isinstance(action, FinishReload) or action.generation is None:
+        return None
+    begun, finished = action.generation in world.policies, action.generation in world.verdicts
+    return None if begun and not finished else f"{action} after {world.verdicts.get(action.generation)}"
 
 
 def nothing_impossible_happens(world: World, action: Action) -> str | None:
@@ -178,8 +182,8 @@ def nothing_impossible_happens(world: World, action: Action) -> str | None:
 def the_exit_is_the_last_order(world: World, action: Action) -> str | None:
     if world.exit is not None:
         return f"{action} after {world.exit}"
-    if isinstance(action, Exit) and (action.code == 0) != (world.stop_requested_at is not None):
-        return f"{action}, stop requested: {world.stop_requested_at}"
+    if isinstance(action, Exit) and action.code == 0 and world.stop_requested_at is None:
+        return f"{action} without having been asked to stop"
     if isinstance(action, Exit) and action.code != 0 and world.served:
         return f"{action} after having served"
     return None
@@ -228,7 +232,9 @@ def blocked_workers_are_replaced(world: World, step: Step) -> str | None:
     for worker in world.workers.values():
         if worker.serving and worker.blocked_since is not None:
             policy = world.policies[worker.generation]
-            if policy.stall_timeout and _overdue(world, worker.blocked_since, policy.stall_timeout + policy.boot_timeout + HEARTBEAT):
+            if policy.stall_timeout and _overdue(
+                world, worker.blocked_since, policy.stall_timeout + policy.boot_timeout + HEARTBEAT
+            ):
                 return f"{worker} is still there"
     return None
 
@@ -290,16 +296,19 @@ def it_ends_in_the_last_requested_state(world: World) -> str | None:
     generation = max(accepted, default=1)
     # One may be being recycled just then: it may still drain, or its successor may be booting.
     recycled = any(worker.replace or worker.leaving == "recycled" for worker in supervisor.workers())
-    spare = supervisor.count + recycled - sum(worker.alive and not worker.unreapable for worker in world.workers.values())
+    spare = (
+        supervisor.count + recycled - sum(worker.alive and not worker.unreapable for worker in world.workers.values())
+    )
     found = (
         supervisor.state,
         supervisor.generation,
         {worker.generation for worker in world.workers.values() if worker.serving},
         sum(worker.serving for worker in world.workers.values()) >= supervisor.count,
         spare >= 0,
-        [zygote.generation for zygote in world.zygotes.values() if zygote.alive],
+        {zygote.generation for zygote in world.zygotes.values() if zygote.alive},
     )
-    wanted = ("serving", generation, {generation}, True, True, [generation])
+    unreaped = {worker.generation for worker in world.workers.values() if worker.unreapable}
+    wanted = ("serving", generation, {generation}, True, True, {generation} | found[-1] & unreaped)
     return None if found == wanted else f"{found} instead of {wanted}"
 
 
@@ -320,6 +329,8 @@ def every_reload_has_its_verdict(world: World) -> str | None:
 def _rung(world: World, worker: FakeWorker) -> tuple[float, float, str]:
     """On which rung of its ladder a worker stands: since when, how long that may last, and what it is."""
     policy = world.policies[worker.generation]
+    if worker.unreapable and worker.killed_at is not None and world.stop_requested_at is not None:
+        return world.now, 0.0, "left behind"
     if worker.killed_at is not None:
         return worker.killed_at, KILL_INTERVAL, "killed"
     if worker.drained_at is not None:
@@ -372,9 +383,9 @@ AFTER_EVERY_STEP: tuple[Callable[[World, Step], str | None], ...] = (
 )
 AT_THE_END: tuple[Callable[[World], str | None], ...] = (
     a_stop_has_ended,
-    it_ends_in_the_last_requested_state,
-    the_last_reload_asked_for_has_been_tried,
     every_reload_has_its_verdict,
+    the_last_reload_asked_for_has_been_tried,
+    it_ends_in_the_last_requested_state,
 )
 
 

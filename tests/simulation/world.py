@@ -137,6 +137,8 @@ class FakeWorker:
     failed_at: float | None = None
     drained_at: float | None = None
     drain_reason: str = ""
+    to_be_drained_again: bool = False
+    """It became ready after it had been asked to give up booting."""
     killed_at: float | None = None
 
     @property
@@ -305,8 +307,10 @@ class World:
             case WorkerForked(worker):
                 self.workers[worker].reported_pid = True
             case WorkerReady(worker):
-                self.workers[worker].reported_ready = True
-                self.served = self.served or self.workers[worker].serving
+                fake = self.workers[worker]
+                fake.reported_ready = True
+                fake.to_be_drained_again = fake.drained_at is not None
+                self.served = self.served or fake.serving
             case WorkerFailed(worker):
                 self.workers[worker].failed_at = self.now
             case WorkerExited(worker) | ForkFailed(worker):
@@ -542,6 +546,7 @@ class World:
     def _drain(self, worker: FakeWorker, reason: str) -> None:
         worker.drained_at = self.now
         worker.drain_reason = reason
+        worker.to_be_drained_again = False
         if worker.deaf or worker.blocked_since is not None or self.happens(self.script.ignored_drain):
             return
         slow = self.happens(self.script.slow_drain)
@@ -566,9 +571,15 @@ class World:
         for _ in range(script.reloads):
             self.at(chance.uniform(0.0, self.calm_at), lambda: self._hear(ReloadRequested(self.make_policy(chance))))
             if chance.random() < 0.3:  # and another on top of it
-                self.at(chance.uniform(0.0, self.calm_at), lambda: self._hear(ReloadRequested(self.make_policy(chance))))
+                self.at(
+                    chance.uniform(0.0, self.calm_at), lambda: self._hear(ReloadRequested(self.make_policy(chance)))
+                )
         for _ in range(script.scalings):
-            wish = ScaleRequested(chance.randrange(1, 6)) if chance.random() < 0.5 else ScaleRequested(delta=chance.choice((-1, 1)))
+            wish = (
+                ScaleRequested(chance.randrange(1, 6))
+                if chance.random() < 0.5
+                else ScaleRequested(delta=chance.choice((-1, 1)))
+            )
             self.at(chance.uniform(0.0, self.calm_at), partial(self._hear, wish))
         for _ in range(script.suspensions):
             self.at(chance.uniform(0.0, script.duration), self._suspend)
@@ -592,13 +603,14 @@ class World:
     def _suspend(self) -> None:
         """Stop the master, or everything: then nothing that was under way comes any further."""
         length = self.chance.choice((0.5, 3.0, 8.0, 40.0))
-        start, end = self.now, self.now + length
+        start = max(self.now, self.suspended_until)
+        end = start + length
         self.suspensions.append((start, end))
         self.end += length
         if self.chance.random() < 0.5:
-            self.suspended_until = max(self.suspended_until, end)
+            self.suspended_until = end
             return
-        self.suspended_until = max(self.suspended_until, self.now) + length
+        self.suspended_until = end
         self.resumed_at = self.suspended_until + self.chance.random()
         self._heap = [(moment + length, order, what) for moment, order, what in self._heap]
         heapq.heapify(self._heap)

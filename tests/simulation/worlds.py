@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from appserver.supervision.policy import Policy
 from appserver.supervision.supervisor import Supervisor
@@ -33,53 +34,50 @@ def draw_policy(chance: random.Random) -> Policy:
 
 def draw_script(chance: random.Random) -> Script:
     """Draw a script: some worlds have one trouble, some have them all, some are only asked a lot."""
-    duration = 80.0
-    kind = chance.randrange(6)
-    asked = {
-        "reloads": chance.randrange(4),
-        "scalings": chance.randrange(3),
-        "re_execs": chance.randrange(2),
-        "suspensions": chance.choice((0, 0, 0, 1, 2)),
-    }
-    stop = {"stop": chance.choice((0.0, 1.0)), "early_stop": 0.2, "second_stop": 0.2, "stop_at_once": 0.2}
-    common = {"duration": duration, "calm": 0.25, **stop}
-    if kind == 0:  # nothing goes wrong
-        return Script(**common, **asked)
-    if kind == 1:  # boots go wrong, what serves does not
-        return Script(
-            **common,
-            **asked,
-            zygote_fates=(6, 1, 1, 1, 1),
-            worker_fates=(6, 1, 1, 1, 1),
-            broken_generation=0.3,
-            slow_drain=0.5,
-            ignored_drain=0.1,
-        )
-    if kind == 2:  # the first boot goes wrong
-        return Script(**common, zygote_fates=(3, 1, 1, 1, 1), worker_fates=(3, 1, 1, 1, 1), first_boot_well=False)
-    if kind == 3:
-        return Script(**{**common, "early_stop": 0.0}, crash_loop=True)
-    return Script(
-        **common,
-        **asked,
+    common = Script(
+        duration=80.0,
+        calm=0.25,
+        stop=chance.choice((0.0, 1.0)),
+        early_stop=0.2,
+        second_stop=0.2,
+        stop_at_once=0.2,
+    )
+    asked = replace(
+        common,
+        reloads=chance.randrange(4),
+        scalings=chance.randrange(3),
+        re_execs=chance.randrange(2),
+        suspensions=chance.choice((0, 0, 0, 1, 2)),
+    )
+    fates = (6.0, 1.0, 1.0, 1.0, 1.0)
+    troubled_boots = replace(
+        asked,
+        zygote_fates=fates,
+        worker_fates=fates,
+        broken_generation=0.25,
+        slow_drain=0.4,
+        ignored_drain=0.15,
+    )
+    troubled = replace(
+        troubled_boots,
         delay=chance.choice((0.0, 0.02, 0.5)),
-        zygote_fates=(6, 1, 1, 1, 1),
-        worker_fates=(6, 1, 1, 1, 1),
-        broken_generation=0.2,
         crash=0.3,
         block=0.2,
-        slow_drain=0.3,
-        ignored_drain=0.2,
         slow_reap=0.2,
         unreapable=chance.choice((0.0, 0.0, 0.03)),
         zygote_death=0.3,
         zygote_deafness=0.1,
     )
+    first_boot_in_doubt = replace(
+        common, zygote_fates=(3.0, 1.0, 1.0, 1.0, 1.0), worker_fates=(3.0, 1.0, 1.0, 1.0, 1.0), first_boot_well=False
+    )
+    crash_loop = replace(common, early_stop=0.0, crash_loop=True)
+    return chance.choice((asked, troubled_boots, troubled, troubled, first_boot_in_doubt, crash_loop))
 
 
-def make_world(seed: int, supervisor_class: type[Supervisor] = Supervisor) -> World:
-    """Draw the world of a seed."""
+def make_world(seed: int, script: Script | None = None) -> World:
+    """Draw the world of a seed, with a script of its own unless one is given."""
     chance = random.Random(seed)
     policy = draw_policy(chance)
-    supervisor = supervisor_class(policy, random=random.Random(seed).random)
-    return World(seed, draw_script(chance), policy, supervisor, Ledger(), draw_policy)
+    supervisor = Supervisor(policy, random=random.Random(seed).random)
+    return World(seed, script or draw_script(chance), policy, supervisor, Ledger(), draw_policy)
