@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
-import os
 import pwd
 
 from appserver.settings import Settings
+from appserver.telemetry.output import hand_over
 
 
 def prepare_log_files(settings: Settings) -> None:
-    """Make the log files that are missing, as the user whom the workers become, who could not make or open them later.
+    """Give the log files, made if they are missing, to the user whom the workers become: they could not open them else.
 
-    Does nothing unless `workers.user` or `workers.group` is set; what exists keeps its owner. What goes wrong here shows
-    where the file is opened.
+    Does nothing unless `workers.user` or `workers.group` is set. What goes wrong here shows where the file is opened.
     """
     workers = settings.workers
     if workers.user is None and workers.group is None:
@@ -21,8 +21,5 @@ def prepare_log_files(settings: Settings) -> None:
     uid = pwd.getpwnam(workers.user).pw_uid if workers.user else -1
     gid = grp.getgrnam(workers.group).gr_gid if workers.group else -1
     for path in filter(None, (settings.logging.file, settings.access_log.file)):
-        try:
-            os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640))
-            os.chown(path, uid, gid)
-        except OSError:
-            continue
+        with contextlib.suppress(OSError):
+            hand_over(path, uid, gid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections import deque
@@ -168,6 +169,7 @@ class Master:
         try:
             self._zygotes[action.generation] = ZygoteHandle(
                 ZygoteBoot(
+                    master=os.getpid(),
                     generation=action.generation,
                     settings=plan.settings.model_dump_json(),
                     scoreboard=self._scoreboard.fd,

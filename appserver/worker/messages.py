@@ -116,8 +116,9 @@ class ListenerGrant:
 
 @dataclass(frozen=True, slots=True)
 class ZygoteBoot:
-    """All that a zygote needs: `settings` as JSON, and the descriptors it inherits."""
+    """All that a zygote needs: `settings` as JSON, the descriptors it inherits, and the pid of the master."""
 
+    master: int
     generation: int
     settings: str
     scoreboard: int

@@ -12,6 +12,7 @@ import asyncio
 import atexit
 import contextlib
 import faulthandler
+import os
 import signal
 import sys
 import traceback
@@ -37,7 +38,6 @@ from appserver.worker.messages import (
     Channel,
     Drain,
     Fork,
-    ListenerGrant,
     Ready,
     ReopenLogs,
     ZygoteBoot,
@@ -74,7 +74,7 @@ def run(
         channel.send(failure := describe_bug(error))
         return failure.exit_code
     asyncio.set_event_loop(loop)
-    worker = Worker(loop, channel, settings, boot.listeners, instruments)
+    worker = Worker(loop, channel, settings, boot, instruments)
     try:
         return loop.run_until_complete(worker.run(application))
     finally:
@@ -107,13 +107,13 @@ class Worker:
         loop: asyncio.AbstractEventLoop,
         channel: Channel,
         settings: Settings,
-        listeners: tuple[ListenerGrant, ...],
+        boot: ZygoteBoot,
         instruments: Instruments,
     ) -> None:
         self._loop = loop
         self._channel = channel
         self._settings = settings
-        self._listeners = listeners
+        self._boot = boot
         self._instruments = instruments
         self._log = get_logger("appserver.worker")
         self._stop: asyncio.Future[Drain] = loop.create_future()
@@ -166,7 +166,7 @@ class Worker:
             access_log=self._instruments.access_log,
             logger=get_logger("appserver.engine"),
         )
-        server.start([Listener.from_fd(grant.fd, grant.name) for grant in self._listeners])
+        server.start([Listener.from_fd(grant.fd, grant.name) for grant in self._boot.listeners])
         return server
 
     async def _finish(self, server: Server, drain: Drain) -> None:
@@ -218,9 +218,10 @@ class Worker:
         except BlockingIOError:
             return
         if received is None:
-            # The lifeline: nobody is left to supervise this worker.
+            # The lifeline. A master that lives may let go, too: of a worker whose zygote died before it had named it.
             self._loop.remove_reader(self._channel.fileno())
-            self._log.warning("master is gone", advice="this worker finishes what it is serving, and exits")
+            if os.getppid() != self._boot.master:
+                self._log.warning("master is gone", advice="this worker finishes what it is serving, and exits")
             self._stop_with(Drain("stop", self._settings.shutdown.linger))
         elif isinstance(received[0], Drain):
             self._stop_with(received[0])

@@ -122,5 +122,5 @@ def test_shortening_keeps_both_ends_and_says_what_it_left_out() -> None:
 
 
 def test_a_boot_survives_its_way_through_a_file() -> None:
-    boot = ZygoteBoot(3, '{"app": {}}', 5, (ListenerGrant(6, "127.0.0.1:80"), ListenerGrant(7, "unix:/run/x")))
+    boot = ZygoteBoot(1, 3, '{"app": {}}', 5, (ListenerGrant(6, "127.0.0.1:80"), ListenerGrant(7, "unix:/run/x")))
     assert ZygoteBoot.load(boot.dump()) == boot
