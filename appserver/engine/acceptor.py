@@ -11,7 +11,7 @@ from typing import Any
 
 from appserver.engine.connection import Connection
 from appserver.engine.listener import Listener
-from appserver.engine.scope import Peer
+from appserver.engine.scope import Address, scope_template
 from appserver.engine.service import Service
 
 STEP_BACK = 0.002
@@ -46,7 +46,8 @@ class Acceptor:
         self._timer: asyncio.TimerHandle | None = None
         self._stepped_back = False
         self._adopted: set[socket.socket] = set()  # accepted, but not yet a connection of the service
-        self._server = _server_address(listener.socket)
+        server = _server_address(listener.socket)
+        self._template = None if server is None else self._make_template(server)
 
     @property
     def adopting(self) -> bool:
@@ -125,16 +126,19 @@ class Acceptor:
     async def _adopt(self, connected: socket.socket, client: Any) -> None:
         """Make a connection of an accepted socket."""
         try:
-            server = self._server or _address(connected.getsockname())
-            peer = Peer(client=_address(client) if client else None, server=server)
-            await self._service.loop.connect_accepted_socket(lambda: Connection(self._service, peer), connected)
+            template = self._template or self._make_template(_address(connected.getsockname()))
+            connection = Connection(self._service, _address(client) if client else None, template)
+            await self._service.loop.connect_accepted_socket(lambda: connection, connected)
         except OSError:
             connected.close()  # the client has gone already
         finally:
             self._adopted.discard(connected)
 
+    def _make_template(self, server: tuple[str, int | None]) -> dict[str, Any]:
+        return scope_template(scheme="http", server=server, root_path=self._service.root_path)
 
-def _address(name: Any) -> tuple[str, int]:
+
+def _address(name: Any) -> Address:
     """Host and port of a socket's name, which has more than that for IPv6."""
     return name[0], name[1]
 

@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+from functools import partial
+from typing import Any
 
+from appserver.engine.admission import Overload
 from appserver.engine.exchange import DONE, GONE, Exchange
 from appserver.engine.failure import report_failure, report_timeout, stop_loop
 from appserver.engine.link import Link
-from appserver.engine.scope import Peer, http_scope
+from appserver.engine.scope import Address, http_scope
 from appserver.engine.service import Service
 from appserver.errors import RequestError
 from appserver.http.head import RequestHead
@@ -34,13 +37,15 @@ class Connection(Link):
     """Protocol of the transport, handler of the parser, carrier of the exchanges."""
 
     __slots__ = (
-        "_body_size", "_expects_continue", "_finishing", "_in_head", "_next", "_parser", "_peer", "_receiving", "_served",
-        "encoder",
+        "_body_size", "_client", "_expects_continue", "_finishing", "_in_head", "_next", "_parser", "_receiving", "_served",
+        "_template", "encoder",
     )  # fmt: skip
 
-    def __init__(self, service: Service, peer: Peer) -> None:
+    def __init__(self, service: Service, client: Address | None, template: dict[str, Any]) -> None:
+        """`template`: what is the same in the scope of each of its requests (see `scope.scope_template`)."""
         super().__init__(service)
-        self._peer = peer
+        self._client = client
+        self._template = template
         self._parser = make_parser(service.parser, self, service.limits)
         self.encoder = ResponseEncoder(service.defaults)
         self._next: Exchange | None = None  # whose application is to be started when the parser returns
@@ -65,6 +70,12 @@ class Connection(Link):
             self._parser.feed(data)
         except RequestError as error:
             self._refuse(error)
+            return
+        exchange = self._next
+        if exchange is not None and self._receiving is None:
+            # What `_proceed` comes to for a request without a body, which most are.
+            self._next = None
+            self._start(exchange)
         else:
             self._proceed()
 
@@ -87,7 +98,7 @@ class Connection(Link):
     def connection_lost(self, error: Exception | None) -> None:
         self._next = self._receiving = None
         if self.exchange is not None:
-            self._finish(self.exchange, GONE, "aborted")
+            self._finish(self.exchange, GONE, self._service.clock(), "aborted")
         self._leave_behind()
         del self._parser  # it refers to this connection: not to be left to the garbage collector
         super().connection_lost(error)
@@ -146,14 +157,18 @@ class Connection(Link):
         self._served += 1
         keep_alive = head.keep_alive and not service.draining and self._served < service.max_requests
         self.encoder.begin(head.method, head.http_version, keep_alive)
-        self._leave_behind()
+        if self._finishing is not None:
+            self._leave_behind()
         self.exchange = exchange
         exchange.started = now = service.clock()
         self._read_by = math.inf
         self._finish_by = self.deadline = now + service.request_timeout
         service.slot.request_started()
-        scope = http_scope(head, self._peer, service)
-        exchange.task = asyncio.Task(exchange.run(service.application, scope), loop=service.loop)
+        scope = http_scope(self._template, head, self._client, service.state)
+        application = service.application
+        if service.admission is not None:
+            application = partial(service.admission.run, exchange, application)
+        exchange.task = asyncio.Task(exchange.run(application, scope), loop=service.loop)
 
     def _await_body(self, exchange: Exchange) -> None:
         if exchange.buffered > BUFFER_LIMIT:
@@ -179,12 +194,12 @@ class Connection(Link):
         self._read_by = service.clock() + (service.header_timeout if self._in_head else service.keepalive_timeout)
         self._set_deadline()
 
-    def _finish(self, exchange: Exchange, phase: int, outcome: str | None) -> None:
+    def _finish(self, exchange: Exchange, phase: int, now: float, outcome: str | None = None) -> None:
         """Count and forget an exchange that is over for the client; the application may still be at work on it."""
         service = self._service
         encoder = self.encoder
         status = encoder.status if encoder.on_wire else 0
-        seconds = service.clock() - exchange.started
+        seconds = now - exchange.started
         received, sent = self._received, self._sent
         self._received = self._sent = 0
         self.exchange = None
@@ -193,10 +208,12 @@ class Connection(Link):
         exchange.enter(phase)
         service.slot.request_finished(exchange.head.method, status, seconds, received, sent)
         if service.access_log is not None:
-            service.access_log.request(exchange.head, self._peer.client, status, seconds, received, sent, outcome)
+            service.access_log.request(exchange.head, self._client, status, seconds, received, sent, outcome)
 
     def _go_on(self, exchange: Exchange) -> None:
-        """The response is complete: go on with the connection, or end it."""
+        """The response is complete: wait for the next request, or end the connection."""
+        now = self._service.clock()
+        self._finish(exchange, DONE, now)
         if not self.encoder.keep_alive:
             if self._receiving is None and not exchange.head.keep_alive:
                 self._close()  # as the client has asked for, so it sends nothing more
@@ -205,12 +222,14 @@ class Connection(Link):
                 self._linger()
         elif self._receiving is not None:
             self._await_body(self._receiving)
-        elif self._parser.idle:
-            self._parser.paused = False
-            self._await_request()
-        else:
+        elif not self._parser.idle or self._half_closed:
             # Not from within the application's `send`; and other connections have their turn first.
             self._service.loop.call_soon(self._resume)
+        else:
+            self._parser.paused = False
+            self._read_by = self.deadline = now + self._service.keepalive_timeout
+            if self.congested:
+                self._set_deadline()
 
     def _resume(self) -> None:
         """Go on with what has arrived during the last request."""
@@ -234,19 +253,20 @@ class Connection(Link):
 
     def write_body(self, data: bytes, more: bool) -> None:
         encoder = self.encoder
-        if self._receiving is not None and not more and not encoder.on_wire:
-            self._decide_on_unread_body(self._receiving)
+        if self._receiving is not None and not encoder.on_wire:
+            self._decide_on_unread_body(self._receiving, more)
         self.write(encoder.body(data, more), len(data))
         if not more:
-            exchange = self.exchange
-            assert exchange is not None
-            self._finish(exchange, DONE, None)
-            self._go_on(exchange)
+            assert self.exchange is not None
+            self._go_on(self.exchange)
 
-    def _decide_on_unread_body(self, exchange: Exchange) -> None:
-        """The response does not wait for the request's body: say so if reading the rest is not worth it."""
-        length = exchange.head.content_length
-        if self._expects_continue or (length is not None and length - self._body_size > DISCARD_LIMIT):
+    def _decide_on_unread_body(self, exchange: Exchange, more: bool) -> None:
+        """The response does not wait for the request's body: announce the end if what follows is not worth reading.
+
+        A client that waits for a 100 (Continue) may send its body nevertheless, or its next request (RFC 9110, 10.1.1).
+        """
+        left = (exchange.head.content_length or 0) - self._body_size
+        if self._expects_continue or (left > DISCARD_LIMIT and not more):
             self.encoder.keep_alive = False
 
     def invite_body(self) -> None:
@@ -262,7 +282,9 @@ class Connection(Link):
     def application_failed(self, exchange: Exchange, error: BaseException | None) -> None:
         report_failure(self._service, exchange, error)
         if exchange.phase < DONE:
-            if self.encoder.on_wire:
+            if isinstance(error, Overload):
+                self._turn_away(exchange, error)
+            elif self.encoder.on_wire:
                 self._break_off(exchange, "error")
             elif isinstance(error, asyncio.CancelledError):
                 self._answer(RequestError(503, "cancelled", "the server is shutting down"), "aborted")
@@ -302,14 +324,23 @@ class Connection(Link):
         self.encoder.begin(method or "GET", "1.1", keep_alive=False)
         self.write(error_response(self.encoder, error), 0)
         if exchange is not None:
-            self._finish(exchange, GONE, outcome)
+            self._finish(exchange, GONE, self._service.clock(), outcome)
         self._receiving = None
         self._linger()
+
+    def _turn_away(self, exchange: Exchange, error: RequestError) -> None:
+        """Answer an error that does not affect the connection."""
+        if self._receiving is not None:
+            self._refuse(error)
+            return
+        self._service.slot.rejected(error.reason)
+        self.write(error_response(self.encoder, error), 0)
+        self._go_on(exchange)
 
     def _break_off(self, exchange: Exchange, outcome: str) -> None:
         """End the connection in a way that the client cannot take for the end of the response."""
         self._receiving = None
-        self._finish(exchange, GONE, outcome)
+        self._finish(exchange, GONE, self._service.clock(), outcome)
         if self.encoder.ends_with_connection:
             self._reset()
         else:

@@ -157,8 +157,11 @@ class Exchange:
     def enter(self, phase: int) -> None:
         """The response is DONE, or the client GONE: `receive` has nothing to wait for any more."""
         self.phase = phase
-        self._chunks.clear()
-        self.wake()
+        if self._waiters is not None:
+            self._waiters.wake()
+        if self._chunks:
+            self._chunks.clear()
+            self.buffered = 0
 
     def wake(self) -> None:
         if self._waiters is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 
+from appserver.engine.admission import Overload
 from appserver.engine.exchange import DONE, GONE, ClientDisconnected, Exchange
 from appserver.engine.service import Service
 
@@ -14,9 +15,10 @@ STACK_DEPTH = 16
 def report_failure(service: Service, exchange: Exchange, error: BaseException | None) -> None:
     """Log and count that an application has raised `error`, or (None) returned without completing its response.
 
-    Not its fault are the cancellation of its task, and whatever it lets out because the client has gone.
+    Not its fault are the cancellation of its task, that it has not been called, and whatever it lets out because the
+    client has gone.
     """
-    if isinstance(error, asyncio.CancelledError) or (exchange.phase == GONE and _is_disconnect(error)):
+    if isinstance(error, asyncio.CancelledError | Overload) or (exchange.phase == GONE and _is_disconnect(error)):
         return
     service.slot.application_error()
     head = exchange.head

@@ -2,43 +2,44 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
 from appserver.asgi.types import Scope
-from appserver.engine.service import Service
 from appserver.http.head import RequestHead
 
 Address = tuple[str, int]
 
-
-class Peer(NamedTuple):
-    """Who is at the two ends of a connection. A unix socket has its path as server, and no client."""
-
-    client: Address | None
-    server: tuple[str, int | None] | None
-    scheme: str = "http"
+ASGI = {"version": "3.0", "spec_version": "2.5"}
 
 
-def http_scope(head: RequestHead, peer: Peer, service: Service) -> Scope:
+def scope_template(*, scheme: str, server: tuple[str, int | None], root_path: str) -> dict[str, Any]:
+    """What the scopes of all requests to one address have in common. `server`: host and port, or a path and None.
+
+    It has every key that a scope has: copying it and setting the values costs less than building a scope.
+    """
+    template: dict[str, Any] = {"type": "http", "scheme": scheme, "server": server, "root_path": root_path.rstrip("/")}
+    others = (
+        "asgi", "http_version", "method", "path", "raw_path", "query_string", "headers", "client", "state", "extensions",
+    )  # fmt: skip
+    return template | dict.fromkeys(others)
+
+
+def http_scope(template: dict[str, Any], head: RequestHead, client: Address | None, state: dict[str, Any]) -> Scope:
     """The scope of one request. Every dictionary in it is the application's own, to change as it likes."""
+    scope = template.copy()
     path = head.path
-    root_path = service.root_path
+    root_path = template["root_path"]
     if root_path and not (path + "/").startswith(root_path + "/"):
-        # `path` holds `root_path` (as SCRIPT_NAME and PATH_INFO did together), whether or not a proxy has removed it.
+        # `path` includes `root_path` (as SCRIPT_NAME and PATH_INFO together did), whether a proxy has removed it or not.
         path = root_path + path
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.5"},
-        "http_version": head.http_version,
-        "method": head.method,
-        "scheme": peer.scheme,
-        "path": path,
-        "raw_path": head.raw_path,
-        "query_string": head.query_string,
-        "root_path": root_path,
-        "headers": head.headers,
-        "client": peer.client,
-        "server": peer.server,
-        "state": service.state.copy(),
-        "extensions": {},
-    }
+    scope["asgi"] = ASGI.copy()
+    scope["http_version"] = head.http_version
+    scope["method"] = head.method
+    scope["path"] = path
+    scope["raw_path"] = head.raw_path
+    scope["query_string"] = head.query_string
+    scope["headers"] = head.headers
+    scope["client"] = client
+    scope["state"] = state.copy()
+    scope["extensions"] = {}
+    return scope

@@ -11,6 +11,7 @@ from typing import Any
 
 from appserver.asgi.types import ASGIApplication
 from appserver.engine.acceptor import Acceptor
+from appserver.engine.admission import Admission
 from appserver.engine.exchange import Exchange
 from appserver.engine.listener import Listener
 from appserver.engine.service import Logger, Service
@@ -52,9 +53,13 @@ class Server:
         date: Callable[[], float] = time.time,
     ) -> None:
         """`clock` counts seconds for all limits, `date` since the epoch for the Date field."""
+        admission = None
+        if workers.max_concurrency:
+            admission = Admission(workers.max_concurrency, workers.queue_size, workers.queue_timeout or None)
         self._service = Service(
             application,
             http=http,
+            admission=admission,
             root_path=root_path,
             state=state,
             slot=slot,

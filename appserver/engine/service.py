@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from appserver.asgi.types import ASGIApplication
+from appserver.engine.admission import Admission
 from appserver.engine.exchange import Exchange
 from appserver.http.head import Limits
 from appserver.http.response import DefaultFields
@@ -35,7 +36,7 @@ class Service:
     """The application, the limits it is served within, and what counts and remembers the connections."""
 
     __slots__ = (
-        "access_log", "application", "background", "body_timeout", "clock", "connections", "date", "defaults", "draining",
+        "access_log", "admission", "application", "background", "body_timeout", "clock", "connections", "date", "defaults", "draining",
         "header_timeout", "keepalive_timeout", "limits", "logger", "loop", "max_body_size", "max_requests", "parser",
         "request_timeout", "root_path", "slot", "state", "vacated", "write_timeout",
     )  # fmt: skip
@@ -45,6 +46,7 @@ class Service:
         application: ASGIApplication,
         *,
         http: HTTPSettings,
+        admission: Admission | None,
         root_path: str,
         state: dict[str, Any],
         slot: WorkerSlot,
@@ -54,7 +56,8 @@ class Service:
         date: Callable[[], float] = time.time,
     ) -> None:
         self.application = application
-        self.root_path = root_path.rstrip("/")
+        self.admission = admission
+        self.root_path = root_path
         self.state = state
         self.slot = slot
         self.access_log = access_log

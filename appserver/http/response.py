@@ -107,11 +107,14 @@ class ResponseEncoder:
                     parts.append(prefix)
                     parts.append(value)
                 elif name == b"content-length" or name.lower() == b"content-length":
-                    length = _content_length(value, length)
+                    if length is not None or not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
+                        raise _bad_length(value)
+                    length = int(value)
+                    if status != 204:
+                        parts.append(b"\r\ncontent-length: ")
+                        parts.append(value)
                 else:
                     flags |= self._unusual_field(name, value, parts)
-            if length is not None and status != 204:
-                parts.append(b"\r\ncontent-length: %d" % length)
             self._held = b"".join(parts)
         except (TypeError, ValueError, AttributeError) as error:
             raise ResponseError(
@@ -224,13 +227,8 @@ def _status_line(status: object) -> bytes:
     return b"HTTP/1.1 %d " % status
 
 
-def _content_length(value: bytes, known: int | None) -> int:
-    if not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
-        raise ResponseError(f"the response header content-length is {value!r}, and should be a number of octets")
-    length = int(value)
-    if known is not None and known != length:
-        raise ResponseError(f"the response has two different content-lengths, {known} and {length}: send one")
-    return length
+def _bad_length(value: bytes) -> ResponseError:
+    return ResponseError(f"the response header content-length ({value!r}) has to be one number of octets, sent once")
 
 
 def _refuse_codings(value: bytes) -> None:

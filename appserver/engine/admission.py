@@ -1,0 +1,73 @@
+"""Bounding how many requests of a worker run at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from appserver.asgi.types import ASGIApplication, Receive, Scope, Send
+from appserver.engine.exchange import GONE, Exchange
+from appserver.errors import RequestError
+
+
+class Overload(RequestError):
+    """There is no room for this request: an answer at once is worth more to a client than one that comes late."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(503, "overload", f"{limit} requests are running (workers.max_concurrency)")
+
+
+class Admission:
+    """Lets at most `limit` applications run; others wait in the order of their arrival.
+
+    At most `queue_size` wait, each for at most `queue_timeout` seconds (None: without limit). Who finds no place, or
+    waits for too long, is turned away.
+    """
+
+    def __init__(self, limit: int, queue_size: int, queue_timeout: float | None) -> None:
+        self._free = limit
+        self._limit = limit
+        self._queue_size = queue_size
+        self._queue_timeout = queue_timeout
+        self._queue: deque[tuple[Exchange, asyncio.Future[bool]]] = deque()
+
+    async def run(
+        self, exchange: Exchange, application: ASGIApplication, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Call the application as soon as there is room for it; raises Overload."""
+        if self._free:
+            self._free -= 1
+        elif not await self._wait(exchange):
+            raise Overload(self._limit)
+        try:
+            await application(scope, receive, send)
+        finally:
+            self._leave()
+
+    async def _wait(self, exchange: Exchange) -> bool:
+        """Wait for a place that another exchange leaves; returns whether there was one in time."""
+        if len(self._queue) >= self._queue_size:
+            self._queue = deque(place for place in self._queue if place[0].phase != GONE)
+        if len(self._queue) >= self._queue_size:
+            return False
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._queue.append((exchange, turn))
+        try:
+            async with asyncio.timeout(self._queue_timeout):
+                await turn
+        except TimeoutError:
+            pass
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                self._leave()  # cancelled in the very moment in which its turn came
+            raise
+        return not turn.cancelled()
+
+    def _leave(self) -> None:
+        """Pass the place on to the first who still wants it."""
+        while self._queue:
+            exchange, turn = self._queue.popleft()
+            if not turn.done() and exchange.phase != GONE:
+                turn.set_result(True)
+                return
+        self._free += 1
