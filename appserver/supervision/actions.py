@@ -122,7 +122,6 @@ class Exit:
     """Nothing is left to supervise: end the program with `code`. The last action there is."""
 
     code: int
-    reason: str = ""
 
 
 Action = (

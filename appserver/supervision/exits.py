@@ -24,6 +24,9 @@ SIGNAL_NAMES = {
 }
 
 
+SIGKILL = 9
+
+
 def signal_name(number: int) -> str:
     return SIGNAL_NAMES.get(number, f"signal {number}")
 
@@ -40,6 +43,15 @@ def status_fields(status: ExitStatus) -> dict[str, object]:
     if status.signal is not None:
         return {"signal": signal_name(status.signal)}
     return {} if status.code is None else {"exit_code": status.code}
+
+
+def hint(reason: ExitReason, status: ExitStatus) -> dict[str, object]:
+    """What the exit of a worker may mean, as a field of its log record, where that does not say itself."""
+    if status.signal == SIGKILL and reason in ("crashed", "boot_failed"):
+        return {"hint": "killed by somebody else: often the kernel, for want of memory"}
+    if status.code == 0 and reason == "crashed":
+        return {"hint": "it ended by itself: something in the application ends the process"}
+    return {}
 
 
 def exit_reason(worker: Worker, status: ExitStatus, *, oom: bool) -> ExitReason:

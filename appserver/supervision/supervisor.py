@@ -33,7 +33,7 @@ from appserver.supervision.events import (
     ZygoteFailed,
     ZygoteReady,
 )
-from appserver.supervision.exits import describe_status, exit_level, exit_reason, status_fields
+from appserver.supervision.exits import describe_status, exit_level, exit_reason, hint, status_fields
 from appserver.supervision.policy import Policy
 from appserver.supervision.processes import Processes, describe
 from appserver.supervision.records import Generation, State, Worker
@@ -189,6 +189,7 @@ class Supervisor:
             **describe(worker),
             reason=reason,
             **status_fields(event.status),
+            **hint(reason, event.status),
             age_seconds=round(self._processes.now - worker.spawned_at, 3),
         )
         when = "while serving" if worker.ready_at is not None else "while booting"
