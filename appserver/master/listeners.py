@@ -117,46 +117,59 @@ def _bind_tcp(listener: ListenerSettings, address: TCPAddress) -> tuple[BoundLis
     except socket.gaierror as error:
         raise ListenerError(f"cannot listen on {address}: {address.host}: {error.strerror}") from error
     bound: list[BoundListener] = []
+    absent: OSError | None = None
     for family, kind, protocol, _, place in dict.fromkeys(found):
-        sock = socket.socket(family, kind, protocol)
         try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                # Each listener is one address: 0.0.0.0 and [::] may stand side by side.
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind(place)
-            sock.listen(listener.backlog)
+            bound.append(_bind_place(family, kind, protocol, place, listener.backlog))
         except OSError as error:
-            sock.close()
+            if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                absent = error  # "localhost" has an IPv6 address also where the machine has none
+                continue
             _close(bound)
             raise ListenerError(f"cannot listen on {address}: {_explain(error, address)}") from error
-        sock.setblocking(False)
-        bound.append(BoundListener(sock, _name(sock)))
+    if not bound and absent is not None:
+        raise ListenerError(f"cannot listen on {address}: {_explain(absent, address)}") from absent
     return tuple(bound)
 
 
+def _bind_place(family: int, kind: int, protocol: int, place: tuple[object, ...], backlog: int) -> BoundListener:
+    with contextlib.ExitStack() as undo:
+        sock = undo.enter_context(socket.socket(family, kind, protocol))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # Each listener is one address: 0.0.0.0 and [::] may stand side by side.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(place)
+        sock.listen(backlog)
+        sock.setblocking(False)
+        undo.pop_all()
+    return BoundListener(sock, _name(sock))
+
+
 def _bind_unix(listener: ListenerSettings, address: UnixAddress) -> BoundListener:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    path = None if address.is_abstract else Path(address.path)
+    path = None if address.is_abstract else Path(address.path).absolute()
     try:
-        if path is None:
-            sock.bind("\0" + address.path[1:])
-        else:
-            _remove_stale(path)
-            # The socket's file is closed to others until its owner and mode are as wanted.
-            before = os.umask(0o177)
-            try:
-                sock.bind(str(path))
-            finally:
-                os.umask(before)
-            _set_owner(path, listener)
-            path.chmod(int(listener.mode, 8))
-        sock.listen(listener.backlog)
+        with contextlib.ExitStack() as undo:
+            sock = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            if path is None:
+                sock.bind("\0" + address.path[1:])
+            else:
+                _remove_stale(path)
+                # The socket's file is closed to others until its owner and mode are as wanted.
+                before = os.umask(0o177)
+                try:
+                    sock.bind(address.path)  # as written: the absolute path may be longer than the kernel takes
+                finally:
+                    os.umask(before)
+                undo.callback(path.unlink)
+                _set_owner(path, listener)
+                path.chmod(int(listener.mode, 8))
+            sock.listen(listener.backlog)
+            sock.setblocking(False)
+            undo.pop_all()
     except OSError as error:
-        sock.close()
         raise ListenerError(f"cannot listen on {address}: {error.strerror or error}") from error
-    sock.setblocking(False)
-    return BoundListener(sock, str(address), path.absolute() if path else None)
+    return BoundListener(sock, str(address), path)
 
 
 def _remove_stale(path: Path) -> None:
