@@ -105,7 +105,7 @@ class TestImport:
         said = failed_start(tmp_path, settings, code=IMPORT, files={"broken.py": source})
         assert expected in said
         assert "broken.py" in said
-        assert said.count("Traceback (most recent call last)") == 1
+        assert said.count("boot failed") == 1
 
 
 class TestStartup:
