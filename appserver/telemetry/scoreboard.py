@@ -153,17 +153,29 @@ class Scoreboard:
         numbers that are right.
         """
         layout = self._layout
-        turn = (self._ints[COMMIT_CELL] >> _SLOT_BITS) + 1
-        slot, target = layout.slot(index), layout.totals[turn % 2]
-        sums = self._counters(layout.totals[(turn - 1) % 2]) + self._counters(slot)
+        turn, uncounted = self._commit()
+        if uncounted is not None:
+            self._clear(uncounted, turn)  # what a predecessor did not get to
+        turn += 1
+        target = layout.totals[turn % 2]
+        sums = self._counters(layout.totals[(turn - 1) % 2]) + self._counters(layout.slot(index))
         self._ints[target : target + layout.integers] = memoryview(array("q", sums.ints))
         self._floats[target + layout.integers : target + layout.counters] = memoryview(array("d", sums.floats))
         self._ints[COMMIT_CELL] = turn << _SLOT_BITS | index + 1
-
         self._floats[layout.column("past_cpu_seconds") + index] += cpu_seconds
+        self._clear(index, turn)
+
+    def _commit(self) -> tuple[int, int | None]:
+        """How often `retire` has run, and the slot that does not count."""
+        turn, slot = divmod(self._ints[COMMIT_CELL], 1 << _SLOT_BITS)
+        return turn, slot - 1 if slot else None
+
+    def _clear(self, index: int, turn: int) -> None:
+        layout = self._layout
         self._ints[layout.column("state") + index] = WorkerState.FREE
         self._ints[layout.column("load") + index] = 0
-        self._bytes[slot * CELL : (slot + layout.slot_size) * CELL] = bytes(layout.slot_size * CELL)
+        start, end = layout.slot(index) * CELL, layout.slot(index + 1) * CELL
+        self._bytes[start:end] = bytes(end - start)
         self._ints[COMMIT_CELL] = turn << _SLOT_BITS
 
     def worker_exited(self, reason: str) -> None:
@@ -181,10 +193,10 @@ class Scoreboard:
     def totals(self) -> Totals:
         """Everything that has been counted, and what is going on."""
         while True:
-            commit = self._ints[COMMIT_CELL]
-            totals = self._read_totals(commit)
+            commit = self._commit()
+            totals = self._read_totals(*commit)
             # Otherwise a worker was retired meanwhile, and may have been counted twice or not at all.
-            if self._ints[COMMIT_CELL] == commit:
+            if self._commit() == commit:
                 return totals
 
     def close(self) -> None:
@@ -206,11 +218,10 @@ class Scoreboard:
             list(self._floats[start + layout.integers : start + layout.counters]),
         )
 
-    def _read_totals(self, commit: int) -> Totals:
+    def _read_totals(self, turn: int, uncounted: int | None) -> Totals:
         layout = self._layout
-        turn, uncounted = commit >> _SLOT_BITS, commit & (1 << _SLOT_BITS) - 1
         states = self._ints[layout.column("state") :][: self.capacity].tolist()
-        live = [self.slot(index) for index, state in enumerate(states) if state and index + 1 != uncounted]
+        live = [self.slot(index) for index, state in enumerate(states) if state and index != uncounted]
         counters = self._counters(layout.totals[turn % 2])
         for slot in live:
             counters += self._counters(layout.slot(slot.index))

@@ -1,0 +1,18 @@
+"""What a worker does with its slot, in short."""
+
+from __future__ import annotations
+
+import os
+
+from appserver.telemetry.scoreboard import Scoreboard, WorkerSlot
+
+
+def begin(board: Scoreboard, index: int = 0) -> WorkerSlot:
+    slot = board.slot(index)
+    slot.begin(pid=os.getpid(), generation=1)
+    return slot
+
+
+def serve(slot: WorkerSlot, method: str = "GET", status: int = 200, seconds: float = 0.05) -> None:
+    slot.request_started()
+    slot.request_finished(method, status, seconds, 100, 200)
