@@ -20,8 +20,8 @@ import os
 import signal
 import socket
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
 
 DrainReason = Literal["reload", "stop", "recycle", "scale_down"]
 
@@ -129,9 +129,9 @@ class ZygoteBoot:
 
     @classmethod
     def load(cls, text: str) -> ZygoteBoot:
-        fields = json.loads(text)
-        fields["listeners"] = tuple(ListenerGrant(**grant) for grant in fields["listeners"])
-        return cls(**fields)
+        content = json.loads(text)
+        content["listeners"] = tuple(ListenerGrant(**grant) for grant in content["listeners"])
+        return cls(**content)
 
 
 class Channel:
@@ -163,8 +163,8 @@ class Channel:
         Raises OSError when the other side is gone (`BrokenPipeError`, `ConnectionResetError`) or, on a non-blocking
         end, does not read (`BlockingIOError`).
         """
-        fields = {"type": type(message).__name__, **asdict(message)}
-        data = json.dumps(fields, ensure_ascii=False).encode(errors="replace")
+        content = {"type": type(message).__name__, **asdict(message)}
+        data = json.dumps(content, ensure_ascii=False).encode(errors="replace")
         if fds:
             socket.send_fds(self._socket, [data], list(fds))
         else:
@@ -173,21 +173,24 @@ class Channel:
     def receive(self) -> tuple[Message, list[int]] | None:
         """Return the next message and its descriptors (the caller's to close), or None at end-of-file.
 
-        Raises BlockingIOError on a non-blocking end that has nothing.
+        Raises BlockingIOError on a non-blocking end that has nothing. The other side may be of another version of
+        appserver (after a re-exec): what this one does not know, a field or a whole message, is left out. So a field that
+        is added to a message has to have a default.
         """
-        try:
-            data, fds, _, _ = socket.recv_fds(self._socket, MAX_MESSAGE_SIZE, 4)
-        except ConnectionResetError:
-            return None
-        if not data:
-            return None
-        fields = json.loads(data)
-        message = _TYPES[fields.pop("type")](**fields)
-        if isinstance(message, Imported):
-            message = Imported(message.preloaded, tuple(message.threads))
-        for fd in fds:
-            os.set_inheritable(fd, False)
-        return message, fds
+        while True:
+            try:
+                data, fds, _, _ = socket.recv_fds(self._socket, MAX_MESSAGE_SIZE, 4)
+            except ConnectionResetError:
+                return None
+            if not data:
+                return None
+            for fd in fds:
+                os.set_inheritable(fd, False)
+            message = _decode(json.loads(data))
+            if message is not None:
+                return message, fds
+            for fd in fds:
+                os.close(fd)
 
     def detach(self) -> int:
         """Give the descriptor away; the channel is not to be used afterwards."""
@@ -195,6 +198,16 @@ class Channel:
 
     def close(self) -> None:
         self._socket.close()
+
+
+def _decode(found: dict[str, Any]) -> Message | None:
+    kind = _TYPES.get(found["type"])
+    if kind is None:
+        return None
+    message = kind(**{field.name: found[field.name] for field in fields(kind) if field.name in found})
+    if isinstance(message, Imported):
+        message = Imported(message.preloaded, tuple(message.threads))
+    return message
 
 
 def shorten(text: str, limit: int) -> str:

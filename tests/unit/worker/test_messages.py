@@ -124,3 +124,17 @@ def test_shortening_keeps_both_ends_and_says_what_it_left_out() -> None:
 def test_a_boot_survives_its_way_through_a_file() -> None:
     boot = ZygoteBoot(1, 3, '{"app": {}}', 5, (ListenerGrant(6, "127.0.0.1:80"), ListenerGrant(7, "unix:/run/x")))
     assert ZygoteBoot.load(boot.dump()) == boot
+
+
+def test_what_another_version_says_is_understood_as_far_as_it_is_known() -> None:
+    theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    reader, writer = os.pipe()
+    with theirs:
+        socket.send_fds(theirs, [b'{"type": "Invented", "number": 1}'], [writer])
+        theirs.send(b'{"type": "Forked", "worker": 7, "pid": 4242, "invented": true}')
+        os.close(writer)
+        channel = Channel(ours)
+        assert channel.receive() == (Forked(7, 4242), [])
+        assert os.read(reader, 1) == b"", "the descriptor that came with the unknown message is closed"
+        channel.close()
+    os.close(reader)
