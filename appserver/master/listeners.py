@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appserver.errors import ListenerError
+from appserver.master.activation import Activation
 from appserver.master.port_holder import describe_port_holder
 from appserver.settings import ListenerSettings
-from appserver.settings.address import Address, DescriptorAddress, TCPAddress, UnixAddress
+from appserver.settings.address import Address, DescriptorAddress, SystemdAddress, TCPAddress, UnixAddress
 from appserver.telemetry.logs import get_logger
 from appserver.worker.messages import ListenerGrant
 
@@ -46,7 +47,9 @@ class ListenerSet:
     workers change, and none is refused.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, activation: Activation | None = None) -> None:
+        """Begin with nothing bound; `activation` holds the sockets that systemd has passed."""
+        self._activation = activation or Activation()
         self._bound: dict[Place, tuple[BoundListener, ...]] = {}
 
     def add(self, wanted: Sequence[ListenerSettings]) -> None:
@@ -56,7 +59,7 @@ class ListenerSet:
         try:
             for place, listener in places.items():
                 if place not in self._bound:
-                    added[place] = bind(listener)
+                    added[place] = bind(listener, self._activation)
         except ListenerError:
             for listeners in added.values():
                 _close(listeners)
@@ -98,17 +101,23 @@ def _places(wanted: Sequence[ListenerSettings]) -> dict[Place, ListenerSettings]
     return places
 
 
-def bind(listener: ListenerSettings) -> tuple[BoundListener, ...]:
-    """Bind one listener: several sockets where a host name has several addresses. Raises ListenerError."""
+def bind(listener: ListenerSettings, activation: Activation) -> tuple[BoundListener, ...]:
+    """Bind one listener: several sockets where a host name has several addresses, or a unit several sockets.
+
+    Raises ListenerError.
+    """
     match listener.bind:
         case TCPAddress():
             return _bind_tcp(listener, listener.bind)
         case UnixAddress():
             return (_bind_unix(listener, listener.bind),)
         case DescriptorAddress():
-            return (_take_over(listener, listener.bind),)
-        case _:
-            raise ListenerError(f"{listener.bind}: not supported yet")
+            return (_take_over(listener, listener.bind.fd),)
+        case SystemdAddress(name):
+            descriptors = activation.sockets.get(name)
+            if descriptors is None:
+                raise ListenerError(f"cannot listen on {listener.bind}: {activation.describe()}")
+            return tuple(_take_over(listener, fd) for fd in descriptors)
 
 
 def _bind_tcp(listener: ListenerSettings, address: TCPAddress) -> tuple[BoundListener, ...]:
@@ -197,23 +206,25 @@ def _set_owner(path: Path, listener: ListenerSettings) -> None:
     os.chown(path, uid, gid)
 
 
-def _take_over(listener: ListenerSettings, address: DescriptorAddress) -> BoundListener:
+def _take_over(listener: ListenerSettings, fd: int) -> BoundListener:
     """Use a listening socket that this process has inherited. The descriptor stays open, for the next reload."""
     try:
-        sock = socket.socket(fileno=os.dup(address.fd))
+        sock = socket.socket(fileno=os.dup(fd))
     except OSError as error:
         reason = (
             "no such descriptor was inherited" if error.errno == errno.EBADF else f"is no socket ({error.strerror})"
         )
-        raise ListenerError(f"cannot listen on {address}: {reason}") from error
+        raise ListenerError(f"cannot listen on {listener.bind}: {reason}") from error
     if sock.type != socket.SOCK_STREAM:
         sock.close()
-        raise ListenerError(f"cannot listen on {address}: it is not a stream socket")
+        raise ListenerError(f"cannot listen on {listener.bind}: it is not a stream socket")
     try:
         sock.listen(listener.backlog)
     except OSError as error:
         sock.close()
-        raise ListenerError(f"cannot listen on {address}: it is not bound to an address ({error.strerror})") from error
+        raise ListenerError(
+            f"cannot listen on {listener.bind}: it is not bound to an address ({error.strerror})"
+        ) from error
     sock.setblocking(False)
     return BoundListener(sock, _name(sock))
 
@@ -222,7 +233,8 @@ def _name(sock: socket.socket) -> str:
     """The address that a socket is bound to, in the form of `bind`."""
     place = sock.getsockname()
     if sock.family == socket.AF_UNIX:
-        return f"unix:{place}"
+        # An abstract name comes as octets that begin with NUL (unix(7)).
+        return f"unix:@{os.fsdecode(place[1:])}" if isinstance(place, bytes) else f"unix:{place}"
     return str(TCPAddress(place[0], place[1]))
 
 

@@ -114,7 +114,7 @@ class _Draft:
     def check(self, settings: Settings) -> list[Problem]:
         """Return the problems of values that are right by themselves."""
         given = [location for location in locations(settings) if self._is_given(location)]
-        findings = [checks.Finding(location, "not supported yet") for location in unsupported(settings, given)]
+        findings = [checks.Finding(location, "not supported yet") for location in unsupported(given)]
         findings += (
             finding
             for finding in checks.find(settings, given)

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from appserver.settings.address import SystemdAddress, UnixAddress
 from appserver.settings.locations import Location
-from appserver.settings.model import Settings
 
 NOT_SUPPORTED_YET = frozenset(
     (
@@ -36,12 +34,8 @@ def is_unsupported(dotted: str) -> bool:
     return dotted in NOT_SUPPORTED_YET or dotted.partition(".")[0] in NOT_SUPPORTED_YET
 
 
-def unsupported(settings: Settings, given: Iterable[Location]) -> Iterator[Location]:
-    """Yield where settings were given a value that is not supported yet."""
+def unsupported(given: Iterable[Location]) -> Iterator[Location]:
+    """Yield where a value was given that is not supported yet."""
     for location in given:
         if is_unsupported(f"{location[0]}.{location[-1]}"):
             yield location
-    for index, listener in enumerate(settings.listeners):
-        match listener.bind:
-            case SystemdAddress() | UnixAddress(is_abstract=True):
-                yield "listeners", index, "bind"
