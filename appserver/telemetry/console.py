@@ -73,7 +73,7 @@ class Console:
             self.paint(DIM, logger) + self.paint(BOLD, event.ljust(_EVENT_WIDTH - len(logger)) if words else event),
         )
         lines = [" ".join(("  ".join(columns), *words))]
-        lines += (_INDENT + printable(line) for block in blocks for line in block.splitlines())
+        lines += (_INDENT + printable(line.expandtabs(4)) for block in blocks for line in block.splitlines())
         return "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace")
 
 
