@@ -235,7 +235,7 @@ class Processes:
                 self.log("warning", "zygote killed", generation=generation.number, reason=why)
             case ZygoteState.WAITING:
                 generation.deadline = max(self.now, generation.backoff.until)
-            case ZygoteState.GONE:
+            case _:  # GONE
                 generation.deadline = None
 
     # ---- small answers ------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ class Slots:
         self._drop_outdated_boots()
         self._hand_over()
         self._shrink()
+        self._relieve()
         self._fill()
         self._replace()
 
@@ -134,6 +135,14 @@ class Slots:
         else:
             self._processes.retire(worker, worker.replace or "reloaded")
 
+    def _relieve(self) -> None:
+        """Spawn successors for stalled workers; without one a stalled worker has to go at once."""
+        for slot, worker in list(self._state.occupants()):
+            if worker.state is WorkerState.STALLED and slot.successor is None and not self._succeed(slot):
+                # It serves nothing, so waiting for room would only leave the place empty for longer.
+                slot.release(worker.id)
+                self._processes.condemn(worker, "stalled", "its event loop is blocked")
+
     def _fill(self) -> None:
         """Spawn workers for vacant slots, as soon as their back-off allows."""
         for slot in self._state.slots:
@@ -141,19 +150,13 @@ class Slots:
                 slot.occupant = self._processes.spawn(self._state.current).id
 
     def _replace(self) -> None:
-        """Spawn successors, the most urgent first: for stalled workers, for outdated ones, for one that is due."""
-        for slot, worker in list(self._state.occupants()):
-            if worker.state is WorkerState.STALLED and slot.successor is None and not self._succeed(slot):
-                # It serves nothing, so waiting for room would only leave the place empty for longer.
-                slot.release(worker.id)
-                self._processes.condemn(worker, "stalled", "its event loop is blocked")
+        """Spawn successors for outdated workers, and then for one that is due."""
         for slot, worker in self._state.occupants():
             if slot.successor is None and self._state.outdated(worker):
                 self._succeed(slot)
         if not self._recycling_waits():
-            due = (slot for slot, worker in self._state.occupants() if worker.replace and slot.successor is None)
-            for slot in due:
-                if self._succeed(slot):
+            for slot, worker in self._state.occupants():
+                if worker.replace and self._succeed(slot):
                     break
 
     def _recycling_waits(self) -> bool:

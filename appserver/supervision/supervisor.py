@@ -178,7 +178,7 @@ class Supervisor:
                 self._processes.hear(worker, WorkerCause.ANNOUNCED)
             case WorkerFailed():
                 self._depart(worker, WorkerCause.FAILED, event.failure)
-            case WorkerExited():
+            case _:
                 self._hear_exit(worker, event)
 
     def _hear_exit(self, worker: Worker, event: WorkerExited) -> None:
@@ -217,8 +217,8 @@ class Supervisor:
                 if generation.zygote is ZygoteState.BOOTING:
                     self._processes.blame_zygote(generation, failure)
                 self._processes.hear_zygote(generation, ZygoteCause.REFUSED if refused else ZygoteCause.FAILED)
-            case ZygoteExited(status=status):
-                self._hear_zygote_exit(generation, status)
+            case _:
+                self._hear_zygote_exit(generation, event.status)
 
     def _hear_zygote_exit(self, generation: Generation, status: ExitStatus) -> None:
         asked = generation.zygote not in (ZygoteState.BOOTING, ZygoteState.READY)

@@ -60,11 +60,11 @@ def only(kind: type[A], actions: list[Action]) -> list[A]:
 
 
 class Driver:
-    """Drives a supervisor whose chance is always `chance`."""
+    """Drives a supervisor for which chance does not play a part; `changes` are those to `POLICY`."""
 
-    def __init__(self, policy: Policy = POLICY, *, chance: float = 0.0, **changes: object) -> None:
-        self.policy = replace(policy, **changes)  # type: ignore[arg-type]
-        self.supervisor = Supervisor(self.policy, random=lambda: chance)
+    def __init__(self, **changes: object) -> None:
+        self.policy = replace(POLICY, **changes)  # type: ignore[arg-type]
+        self.supervisor = Supervisor(self.policy, random=lambda: 0.0)
         self.now = 1000.0
         self.history: list[Action] = []
 
@@ -122,6 +122,12 @@ class Driver:
     def ready(self, worker: int) -> list[Action]:
         return self.forked(worker) + self.send(WorkerReady(worker))
 
+    def bring_up(self) -> None:
+        """Have every worker become ready that has been asked for, and those that are asked for thereupon."""
+        while forking := [worker for worker, state in self.states().items() if state == "forking"]:
+            for worker in forking:
+                self.ready(worker)
+
     def failed(self, worker: int, failure: Failure = STARTUP_FAILURE) -> list[Action]:
         return self.send(WorkerFailed(worker, failure))
 
@@ -151,6 +157,9 @@ class Driver:
 
     def ids(self) -> list[int]:
         return sorted(worker.id for worker in self.supervisor.workers())
+
+    def state(self) -> str:
+        return self.supervisor.state
 
     def states(self) -> dict[int, str]:
         return {
