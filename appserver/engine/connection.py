@@ -139,6 +139,8 @@ class Connection(Link):
         assert exchange is not None
         self._receiving = None
         exchange.end()
+        if exchange.phase == DONE:
+            self._parser.paused = False  # the rest of a body that nobody wanted, so the next request has its turn
 
     def _body_too_large(self) -> RequestError:
         limit = self._service.max_body_size
@@ -176,7 +178,7 @@ class Connection(Link):
         application = service.application
         if service.admission is not None:
             application = partial(service.admission.run, exchange, application)
-        task = start_task(exchange.run(application, scope), loop=service.loop)
+        task = start_task(exchange.run(application, scope), loop=service.loop, context=service.context.copy())
         if not task.done():
             exchange.task = task
 

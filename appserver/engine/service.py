@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol
 
 from appserver.asgi.types import ASGIApplication
@@ -36,7 +37,7 @@ class Service:
     """The application, the limits it is served within, and what counts and remembers the connections."""
 
     __slots__ = (
-        "access_log", "admission", "application", "background", "body_timeout", "clock", "connections", "date", "defaults", "draining",
+        "access_log", "admission", "application", "background", "body_timeout", "clock", "connections", "context", "date", "defaults", "draining",
         "header_timeout", "keepalive_timeout", "limits", "logger", "loop", "max_body_size", "max_requests", "parser",
         "request_timeout", "root_path", "slot", "state", "vacated", "write_timeout",
     )  # fmt: skip
@@ -65,6 +66,9 @@ class Service:
         self.clock = clock
         self.date = date
         self.loop = asyncio.get_running_loop()
+        # Each request gets a copy of this one. The present context is that of whoever the engine is called by, which may
+        # be an application that serves another request.
+        self.context = copy_context()
         self.parser = http.parser
         self.limits = Limits(
             max_target_size=http.max_target_size or sys.maxsize,
