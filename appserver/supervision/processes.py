@@ -108,6 +108,7 @@ class Processes:
         )
         self.state.workers[worker.id] = worker
         self.do(SpawnWorker(worker.id, worker.number, worker.generation))
+        self.log("debug", "worker booting", worker=worker.number, generation=worker.generation)
         return worker
 
     def retire(self, worker: Worker, leaving: ExitReason) -> None:
@@ -221,6 +222,7 @@ class Processes:
                 generation.deadline = self.now + generation.policy.boot_timeout
                 generation.ready_at = None
                 self.do(SpawnZygote(generation.number))
+                self.log("debug", "zygote booting", generation=generation.number)
             case ZygoteState.READY:
                 generation.deadline = None
                 generation.ready_at = self.now
@@ -229,6 +231,7 @@ class Processes:
             case ZygoteState.STOPPING:
                 generation.deadline = self.now + EXIT_GRACE
                 self.do(StopZygote(generation.number))
+                self.log("debug", "zygote stopping", generation=generation.number)
             case ZygoteState.KILLED:
                 generation.deadline = self.now + KILL_INTERVAL
                 self.do(KillZygote(generation.number))

@@ -42,9 +42,20 @@ class Slots:
                 if worker and not worker.present:
                     slot.release(worker.id)
                     if worker.fault:
-                        slot.backoff.fail(self._processes.now, self._processes.random)
+                        self._back_off(slot)
                     departed.append(worker)
         return departed
+
+    def _back_off(self, slot: Slot) -> None:
+        now = self._processes.now
+        slot.backoff.fail(now, self._processes.random)
+        if not slot.backoff.allows(now):
+            self._processes.log(
+                "warning",
+                "worker backs off",
+                failures=slot.backoff.failures,
+                seconds=round(slot.backoff.until - now, 3),
+            )
 
     def place_canary(self, generation: Generation) -> Worker | None:
         """Spawn the first worker of a new generation, beside what there is; None while there is no room for it."""

@@ -18,7 +18,7 @@ from appserver.supervision.records import State
 
 def dump(state: State) -> dict[str, object]:
     """Write the state out, as what `json` can write."""
-    encoded = _encode(state)
+    encoded = encode(state)
     assert isinstance(encoded, dict)
     return encoded
 
@@ -26,36 +26,40 @@ def dump(state: State) -> dict[str, object]:
 def load(snapshot: Mapping[str, object]) -> State:
     """Read the state back. Raises ValueError if it cannot be understood."""
     try:
-        state = _decode(State, snapshot)
+        state = decode(State, snapshot)
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"this is no snapshot of a supervisor: {error}") from error
     assert isinstance(state, State)
     return state
 
 
-def _encode(value: Any) -> object:
+def encode(value: Any) -> object:
+    """Write a record, or anything it is made of, as what `json` can write."""
     if dataclasses.is_dataclass(value):
-        return {field.name: _encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, list):
-        return [_encode(item) for item in value]
+        return [encode(item) for item in value]
     if isinstance(value, dict):
-        return {str(key): _encode(item) for key, item in value.items()}
+        return {str(key): encode(item) for key, item in value.items()}
     return value.value if isinstance(value, Enum) else value
 
 
-def _decode(kind: Any, value: Any) -> object:
-    """Read `value` as a `kind`, which is the annotation of a field."""
+def decode(kind: Any, value: Any) -> object:
+    """Read `value` as a `kind`, which is a record or the annotation of one of its fields.
+
+    Raises ValueError, TypeError, KeyError or AttributeError if it is none.
+    """
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (types.UnionType, typing.Union):  # the only unions in the records are those with None
-        return None if value is None else _decode(arguments[0], value)
+        return None if value is None else decode(arguments[0], value)
     if origin is list:
-        return [_decode(arguments[0], item) for item in value]
+        return [decode(arguments[0], item) for item in value]
     if origin is dict:
-        return {arguments[0](key): _decode(arguments[1], item) for key, item in value.items()}
+        return {arguments[0](key): decode(arguments[1], item) for key, item in value.items()}
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         known = {field.name for field in dataclasses.fields(kind)} & value.keys()
-        return kind(**{name: _decode(hints[name], value[name]) for name in known})
+        return kind(**{name: decode(hints[name], value[name]) for name in known})
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(value)
     return value

@@ -22,7 +22,7 @@ from tests.unit.supervision.driver import (
 
 def test_the_zygote_comes_first() -> None:
     driver = Driver()
-    assert driver.start() == [SpawnZygote(1)]
+    assert driver.start() == [SpawnZygote(1), Log("debug", "zygote booting", {"generation": 1})]
     assert driver.state() == "booting"
 
 

@@ -51,6 +51,7 @@ def test_a_crash_loop_is_slowed_down_to_one_boot_in_half_a_minute() -> None:
     delays = crash_loop(driver, 1, 12)
     assert delays[:5] == pytest.approx([0.0, 0.1, 0.2, 0.4, 0.8])
     assert delays[-1] == pytest.approx(30.0)
+    assert [record.fields["failures"] for record in driver.logs("worker backs off")] == list(range(2, 13))
 
 
 def test_a_healthy_spell_ends_the_back_off() -> None:
