@@ -17,11 +17,16 @@ class HttptoolsLexer:
         self._llhttp: httptools.HttpRequestParser | None = None
 
     def lex(self, raw: bytes) -> Lexed | None:
-        """Take a whole head apart as `grammar.lex` does, or return None to leave it to that.
+        """Take a head apart as `grammar.lex` does, or return None to leave it to that.
 
-        Left to the grammar are: heads that llhttp refuses (it knows a fixed set of methods, and judges framing, which
-        is not its task here), anything but " HTTP/1.1" right behind the target (it takes HTTP/0.9 and 2.0), and fragments.
+        Left to it are: octets that are more than one head, heads that llhttp refuses (it knows a fixed set of methods,
+        and judges framing, which is not its task here), versions other than 1.0 and 1.1 (it takes 0.9 and 2.0), and
+        fragments in the target.
         """
+        # llhttp skips empty lines behind a head. If there is a visible octet before the last one, more than a head
+        # makes it call on_url again, or one of the callbacks for bodies, or refuse.
+        if raw[-5] < 0x20:
+            return None
         collector = self._collector
         fields: Fields = []
         collector.fields = fields
@@ -29,28 +34,38 @@ class HttptoolsLexer:
         collector.complete = False
         llhttp = self._llhttp
         if llhttp is None:
-            llhttp = self._llhttp = httptools.HttpRequestParser(collector)
+            llhttp = httptools.HttpRequestParser(collector)
+        self._llhttp = None
         try:
             llhttp.feed_data(raw)
-        except httptools.HttpParserUpgrade:
-            self._llhttp = None
+        except httptools.HttpParserUpgrade as upgrade:
+            if upgrade.args[0] != len(raw):
+                return None
         except httptools.HttpParserError:
-            self._llhttp = None
             return None
-        if not collector.complete:
-            # It waits for a body, which it won't get.
-            self._llhttp = None
-        method = llhttp.get_method()
-        target = collector.target
-        end = len(method) + 1 + len(target)
-        if raw[end : end + 11] != b" HTTP/1.1\r\n" or 0x23 in target:
-            self._llhttp = None
+        method, target = llhttp.get_method(), collector.target
+        if 0x23 in target:
             return None
-        return method, target, b"1.1", fields
+        start = len(method) + 1 + len(target)
+        line_end = raw[start : start + 11]
+        if line_end == b" HTTP/1.1\r\n":
+            version = b"1.1"
+        elif line_end == b" HTTP/1.0\r\n":
+            version = b"1.0"
+        else:
+            return None
+        if collector.complete:
+            # It has seen the end of the message, so it can be used again; otherwise it waits for a body.
+            self._llhttp = llhttp
+        return method, target, version, fields
+
+
+class _MoreThanAHead(Exception):
+    """There are octets behind the head."""
 
 
 class _Collector:
-    """What llhttp calls back."""
+    """What llhttp calls back. What is raised here makes it stop with an HttpParserError."""
 
     __slots__ = ("complete", "fields", "target")
 
@@ -59,6 +74,8 @@ class _Collector:
     complete: bool
 
     def on_url(self, target: bytes) -> None:
+        if self.target:
+            raise _MoreThanAHead
         self.target = target
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -66,3 +83,9 @@ class _Collector:
 
     def on_message_complete(self) -> None:
         self.complete = True
+
+    def on_body(self, _data: bytes) -> None:
+        raise _MoreThanAHead
+
+    def on_chunk_header(self) -> None:
+        raise _MoreThanAHead

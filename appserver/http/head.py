@@ -161,8 +161,8 @@ def _version(version: bytes) -> str:
 def _combine(fields: Fields) -> dict[bytes, bytes]:
     """Join the values of fields that came more than once (RFC 9110 section 5.3).
 
-    Host and Content-Length are no lists. Two equal lengths could be taken as one (RFC 9110 section 8.6); refusing them
-    is allowed too, and safe whatever a proxy in front made of them.
+    Host is no list. Nor is Content-Length, but joined it is no number any more, and refused as such: two equal lengths
+    might be taken as one (RFC 9110 section 8.6), but it is safer not to, whatever a proxy in front made of them.
     """
     combined: dict[bytes, bytes] = {}
     for name, value in fields:
@@ -172,8 +172,6 @@ def _combine(fields: Fields) -> dict[bytes, bytes]:
             combined[name] = value
         elif name == b"host":
             raise bad_request("more than one Host field")
-        elif name == b"content-length":
-            raise bad_request("more than one Content-Length field")
         else:
             combined[name] += b"," + value
     return combined

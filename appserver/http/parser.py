@@ -37,7 +37,10 @@ class Lexer(Protocol):
     """Takes heads apart for one connection, faster than `grammar.lex` or by other means."""
 
     def lex(self, raw: bytes) -> Lexed | None:
-        """Return exactly what `grammar.lex` returns for this head, or None to leave the head to it."""
+        """Return exactly what `grammar.lex` returns for these octets, or None to leave them to it.
+
+        `raw` does not begin with an empty line, and ends with one; if that is not the end of its first head, None.
+        """
 
 
 class Parser:
@@ -122,37 +125,36 @@ class Parser:
     def _read_head(self, data: bytes, position: int) -> int:
         if self.paused:
             return self._keep(data, position)
-        if data[position] == 0x0D and not self._skipped:
+        if data[position] == 0x0D:
             return self._skip_empty_line(data, position)
-        end = data.find(b"\r\n\r\n", position + self._searched) + 4
-        if end < 4 or end - position > self._limits.max_header_size:
-            return self._await_head(data, position)
+        limits = self._limits
+        end, lexed = len(data), None
+        if not position and data[-4:] == b"\r\n\r\n" and end <= limits.max_header_size:
+            # Mostly what has arrived is just one head. The lexer sees that for less than the search for its end costs.
+            lexed = self._lexer.lex(data)
+        if lexed is None:
+            end = data.find(b"\r\n\r\n", position + self._searched) + 4
+            if end < 4 or end - position > limits.max_header_size:
+                return self._await_head(data, position)
+            raw = data[position:end]
+            lexed = self._lexer.lex(raw) or self._lex_strictly(raw)
         self._searched = self._checked = 0
         self._skipped = False
-        raw = data if end - position == len(data) else data[position:end]
-        method, target, version, fields = self._lexer.lex(raw) or self._lex_strictly(raw)
-        if len(target) > self._limits.max_target_size:
-            raise self._limits.target_too_large()
-        if len(fields) > self._limits.max_headers:
-            raise self._limits.too_many_fields()
+        method, target, version, fields = lexed
+        if len(target) > limits.max_target_size:
+            raise limits.target_too_large()
+        if len(fields) > limits.max_headers:
+            raise limits.too_many_fields()
         head = interpret(method, target, version, fields)
 
-        has_body = True
-        if head.content_length:
-            self._left = head.content_length
-            self._read = Parser._read_body
-        elif head.chunked:
-            self._chunks = ChunkedDecoder(self._limits)
-            self._read = Parser._read_chunks
-        else:
-            has_body = False
         self._persistent = head.keep_alive
+        has_body = head.chunked or bool(head.content_length)
+        if has_body:
+            self._begin_body(head)
         if self._handler.on_head(head):
             self._read = Parser._keep
         elif not has_body:
-            if not head.keep_alive:
-                self._read = Parser._ignore
-            self._handler.on_end()
+            self._end_request()
         return end
 
     def _await_head(self, data: bytes, position: int) -> int:
@@ -168,12 +170,21 @@ class Parser:
 
     def _skip_empty_line(self, data: bytes, position: int) -> int:
         """Skip one CRLF before a request line, which some clients send behind a body (RFC 9112 section 2.2)."""
-        if data.startswith(b"\r\n", position):
-            self._skipped = True
-            return position + 2
-        if len(data) - position > 1:
+        start = data[position : position + 2]
+        if self._skipped or start not in (b"\r", b"\r\n"):
             raise bad_request("the request does not begin with a method")
-        return self._keep(data, position)
+        if start == b"\r":
+            return self._keep(data, position)
+        self._skipped = True
+        return position + 2
+
+    def _begin_body(self, head: RequestHead) -> None:
+        if head.content_length:
+            self._left = head.content_length
+            self._read = Parser._read_body
+        else:
+            self._chunks = ChunkedDecoder(self._limits)
+            self._read = Parser._read_chunks
 
     def _read_body(self, data: bytes, position: int) -> int:
         end = position + self._left

@@ -80,6 +80,17 @@ def test_data_makes_room_for_extensions() -> None:
         decode(chunk * (allowed + 10))
 
 
+def test_chunks_without_extensions_make_room_too() -> None:
+    extended, plain = b"1;" + b"a" * 4000 + b"\r\nx\r\n", b"fa0\r\n" + b"x" * 4000 + b"\r\n"
+    assert len(decode((extended + plain) * 3)[0]) == 3 * 4001
+
+
+def test_room_is_not_saved_up() -> None:
+    extended, plain = b"1;" + b"a" * 4000 + b"\r\nx\r\n", b"fffff\r\n" + b"x" * 0xFFFFF + b"\r\n"
+    with pytest.raises(RequestError, match="extensions"):
+        decode(plain + extended + extended)
+
+
 def test_what_came_before_a_violation_is_handed_over() -> None:
     pieces: list[bytes] = []
     with pytest.raises(RequestError):

@@ -83,6 +83,11 @@ class TestLimits:
         assert caught.value.status == 431
         assert "http.max_header_size (4096 octets)" in str(caught.value)
 
+    def test_it_is_refused_as_soon_as_it_cannot_end_within_the_limit(self, backend: str) -> None:
+        data = GET + b"A: " + b"b" * 100
+        for size, refusal in ((99, None), (100, (431, "head_too_large"))):
+            assert outcome(backend, octets(data[:size]), Limits(max_header_size=100)).refusal == refusal
+
     def test_a_malformed_line_within_the_limit_comes_before_the_size(self, backend: str) -> None:
         data = GET + b"A : b\r\n" + b"C: " + b"d" * 5000
         for pieces in ([data], octets(data), [data + b"\r\n\r\n"]):
