@@ -17,6 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from appserver.engine import refusal
 from appserver.engine.admission import Overload
 from appserver.engine.exchange import DONE, GONE, Exchange
 from appserver.engine.failure import report_failure, report_timeout, stop_loop
@@ -92,6 +93,8 @@ class Connection(Link):
         self._half_closed = True
         if self._closing:
             return False
+        if self._receiving is not None:
+            self._parser.paused = False  # for what comes behind this body, and nothing will
         try:
             self._parser.eof()
         except RequestError as error:
@@ -116,7 +119,7 @@ class Connection(Link):
     def on_head(self, head: RequestHead) -> bool:
         length = head.content_length
         if length is not None and length > self._service.max_body_size:
-            raise self._body_too_large()
+            raise refusal.body_too_large(self._service)
         self._parser.paused = True
         self._in_head = False
         self._next = self._receiving = Exchange(self, head)
@@ -131,7 +134,7 @@ class Connection(Link):
         self._body_size += len(data)
         if exchange.phase < DONE:
             if self._body_size > self._service.max_body_size:
-                raise self._body_too_large()
+                raise refusal.body_too_large(self._service)
             exchange.take(data)
 
     def on_end(self) -> None:
@@ -141,10 +144,6 @@ class Connection(Link):
         exchange.end()
         if exchange.phase == DONE:
             self._parser.paused = False  # the rest of a body that nobody wanted, so the next request has its turn
-
-    def _body_too_large(self) -> RequestError:
-        limit = self._service.max_body_size
-        return RequestError(413, "body_too_large", f"the body is larger than http.max_body_size ({limit} octets)")
 
     # Requests.
 
@@ -299,9 +298,9 @@ class Connection(Link):
             elif self.encoder.on_wire:
                 self._break_off(exchange, "error")
             elif isinstance(error, asyncio.CancelledError):
-                self._answer(RequestError(503, "cancelled", "the server is shutting down"), "aborted")
+                self._answer(refusal.application_cancelled(), "aborted")
             else:
-                self._answer(RequestError(500, "error", "the application failed"), "error")
+                self._answer(refusal.application_failed(), "error")
         if isinstance(error, KeyboardInterrupt | SystemExit):
             self._service.loop.call_soon(stop_loop, error)
 
@@ -361,30 +360,26 @@ class Connection(Link):
     # Time.
 
     def _client_sends_nothing(self) -> None:
-        service = self._service
         if self._closing:
             self.abort()
         elif self._receiving is not None:
-            detail = f"no octet of the body for {service.body_timeout:g} s (http.body_timeout)"
-            self._refuse(RequestError(408, "body_timeout", detail))
+            self._refuse(refusal.body_late(self._service))
         elif self._parser.idle:
             self._close()
         else:
-            detail = f"the head was not complete within {service.header_timeout:g} s (http.header_timeout)"
-            self._refuse(RequestError(408, "header_timeout", detail))
+            self._refuse(refusal.head_late(self._service))
 
     def _application_is_late(self) -> None:
         exchange = self.exchange
         assert exchange is not None
-        service = self._service
-        service.slot.rejected("request_timeout")
-        report_timeout(service, exchange)
+        error = refusal.application_late(self._service)
+        self._service.slot.rejected(error.reason)
+        report_timeout(self._service, exchange, error)
         task = exchange.task
         if self.encoder.on_wire:
             self._break_off(exchange, "timed_out")
         else:
-            detail = f"the application took longer than {service.request_timeout:g} s (http.request_timeout)"
-            self._answer(RequestError(504, "request_timeout", detail), "timed_out")
+            self._answer(error, "timed_out")
         if task is not None:
             task.cancel()
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
+from traceback import StackSummary
 
 from appserver.engine.admission import Overload
 from appserver.engine.exchange import DONE, GONE, ClientDisconnected, Exchange
 from appserver.engine.service import Service
+from appserver.errors import RequestError
 
 STACK_DEPTH = 16
 
@@ -24,29 +25,37 @@ def report_failure(service: Service, exchange: Exchange, error: BaseException | 
     head = exchange.head
     if error is not None:
         when = "after the response was complete" if exchange.phase == DONE else "before the response was complete"
+        _skip_own_frames(error)
         service.logger.error("application failed", method=head.method, path=head.path, detail=when, exc_info=error)
     else:
         detail = "returned without completing its response: send http.response.start, then http.response.body"
         service.logger.error("application failed", method=head.method, path=head.path, detail=detail)
 
 
-def report_timeout(service: Service, exchange: Exchange) -> None:
-    """Log where an application stands that has taken longer than http.request_timeout."""
+def report_timeout(service: Service, exchange: Exchange, error: RequestError) -> None:
+    """Log where an application stands that has taken too long."""
     head = exchange.head
-    limit = f"took longer than {service.request_timeout:g} s (http.request_timeout)"
     stack = "" if exchange.task is None else describe_stack(exchange.task)
-    service.logger.warning("request timed out", method=head.method, path=head.path, detail=limit, stack=stack)
+    service.logger.warning("request timed out", method=head.method, path=head.path, detail=str(error), stack=stack)
 
 
 def describe_stack(task: asyncio.Task[None]) -> str:
     """Where a task waits, as text: outermost call first."""
     frames = task.get_stack(limit=STACK_DEPTH)
-    return "".join(traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames).format())
+    return "".join(StackSummary.extract((frame, frame.f_lineno) for frame in frames).format())
 
 
 def stop_loop(error: BaseException) -> None:
     """End the worker as sys.exit in an application asks for; scheduled, as an event loop lets it out from there only."""
     raise error
+
+
+def _skip_own_frames(error: BaseException) -> None:
+    """Let the traceback begin with the application."""
+    traceback = error.__traceback__
+    while traceback and traceback.tb_next and traceback.tb_frame.f_globals.get("__package__") == __package__:
+        traceback = traceback.tb_next
+    error.__traceback__ = traceback
 
 
 def _is_disconnect(error: BaseException | None) -> bool:

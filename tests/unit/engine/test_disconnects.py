@@ -1,0 +1,314 @@
+"""Clients that go away, at every moment, and clients that close one side only."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from appserver.asgi.types import Message, Receive, Scope, Send
+from appserver.engine.exchange import ClientDisconnected
+from tests.unit.engine.world import World, echo, read_body, request, respond, run, settle, silent
+
+
+class Recorder:
+    """An application that writes down what `receive` gives it, until it hears of the disconnect."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.error: BaseException | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        while not self.messages or self.messages[-1]["type"] != "http.disconnect":
+            self.messages.append(await receive())
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"late"})
+        except OSError as error:
+            self.error = error
+
+
+class TestVanishing:
+    """The connection is lost."""
+
+    @pytest.mark.parametrize("octets", [b"", b"GET / HT", request()[:-2]])
+    def test_before_the_head_is_complete_nothing_happens(self, octets: bytes) -> None:
+        async def scenario() -> None:
+            world = World(silent)
+            client = world.connect()
+            if octets:
+                await client.send(octets)
+            await client.vanish()
+            assert not world.log.records
+            assert not world.access.lines
+            assert not world.service.connections
+
+        run(scenario)
+
+    @pytest.mark.parametrize("sent", [b"", b"half "])
+    def test_in_the_body_the_application_hears_of_it(self, sent: bytes) -> None:
+        application = Recorder()
+
+        async def scenario() -> None:
+            world = World(application)
+            client = world.connect()
+            await client.send(request("/", "POST", "Content-Length: 10") + sent)
+            await client.vanish()
+            assert isinstance(application.error, ClientDisconnected)
+            assert world.access.lines[0][1:2] == (0,)
+            assert world.access.lines[0][4] == "aborted"
+
+        run(scenario)
+        expected: list[Message] = [{"type": "http.disconnect"}]
+        if sent:
+            expected.insert(0, {"type": "http.request", "body": b"half ", "more_body": True})
+        assert application.messages == expected
+
+    def test_behind_the_body_the_application_hears_of_it(self) -> None:
+        application = Recorder()
+
+        async def scenario() -> None:
+            client = World(application).connect()
+            await client.send(request())
+            await client.vanish()
+
+        run(scenario)
+        assert [message["type"] for message in application.messages] == ["http.request", "http.disconnect"]
+        assert isinstance(application.error, OSError)
+
+    def test_in_the_response_send_raises(self) -> None:
+        sent: list[int] = []
+
+        async def endless(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            while True:
+                try:
+                    await send({"type": "http.response.body", "body": b"tick", "more_body": True})
+                except ClientDisconnected:
+                    return
+                sent.append(1)
+                await asyncio.sleep(0)
+
+        async def scenario() -> None:
+            world = World(endless)
+            client = world.connect()
+            await client.send(request())
+            before = len(sent)
+            await client.vanish()
+            assert len(sent) <= before + 1
+            assert world.access.lines[0][1:2] == (200,)
+            assert world.access.lines[0][4] == "aborted"
+
+        run(scenario)
+
+    def test_while_send_waits_it_raises(self) -> None:
+        outcome: list[Any] = []
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"a", "more_body": True})
+            await gate.wait()
+            try:
+                await send({"type": "http.response.body", "body": b"b", "more_body": True})
+            except OSError as error:
+                outcome.append(error)
+
+        gate = asyncio.Event()
+
+        async def scenario() -> None:
+            client = World(application).connect()
+            await client.send(request())
+            client.transport.congest()
+            gate.set()
+            await settle()
+            assert not outcome
+            await client.vanish()
+            assert isinstance(outcome[0], ClientDisconnected)
+
+        run(scenario)
+
+    def test_after_the_response_receive_says_so(self) -> None:
+        messages: list[Message] = []
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            await respond(send, b"done")
+            messages.append(await receive())
+            messages.append(await receive())
+
+        async def scenario() -> None:
+            client = World(application).connect()
+            await client.send(request("/", "POST", body=b"ignored"))
+            assert client.response().body == b"done"
+            assert not client.ended
+
+        run(scenario)
+        assert messages == [{"type": "http.disconnect"}] * 2
+
+    def test_everybody_who_waits_in_receive_hears_of_it(self) -> None:
+        heard: list[Message] = []
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+
+            async def listen() -> None:
+                heard.append(await receive())
+
+            async with asyncio.TaskGroup() as group:
+                impatient = group.create_task(listen())
+                group.create_task(listen())
+                group.create_task(listen())
+                await asyncio.sleep(0)
+                impatient.cancel()
+
+        async def scenario() -> None:
+            client = World(application).connect()
+            await client.send(request())
+            assert not heard
+            await client.vanish()
+
+        run(scenario)
+        assert heard == [{"type": "http.disconnect"}] * 2
+
+    def test_pipelined_requests_of_a_gone_client_are_not_run(self) -> None:
+        seen: list[str] = []
+        gate = asyncio.Event()
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            seen.append(scope["path"])
+            await gate.wait()
+
+        async def scenario() -> None:
+            client = World(application).connect()
+            await client.send(request("/a") + request("/b"))
+            await client.vanish()
+            gate.set()
+            await settle()
+
+        run(scenario)
+        assert seen == ["/a"]
+
+    def test_between_the_response_and_the_pipelined_request_behind_it(self) -> None:
+        async def scenario() -> None:
+            world = World(silent)
+            client = world.connect()
+            client.connection.data_received(request("/a") + request("/b"))
+            while not client.transport.writes:
+                await asyncio.sleep(0)
+            await client.vanish()
+            assert not world.service.connections
+            assert len(client.transport.writes) == 1
+
+        run(scenario)
+
+
+class TestHalfClosing:
+    """The client has shut down its sending side: it may be waiting for its response (RFC 9112 section 9.6)."""
+
+    def test_an_idle_connection_is_closed(self) -> None:
+        async def scenario() -> None:
+            client = World(silent).connect()
+            await client.send(request())
+            await client.half_close()
+            assert client.transport.closed
+
+        run(scenario)
+
+    def test_the_response_is_still_sent(self) -> None:
+        gate = asyncio.Event()
+
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            await gate.wait()
+            await respond(send, await read_body(receive) or b"")
+
+        async def scenario() -> None:
+            client = World(slow).connect()
+            await client.send(request("/", "POST", body=b"hello"))
+            await client.half_close()
+            assert not client.transport.closed
+            gate.set()
+            await settle()
+            assert client.response().body == b"hello"
+            assert client.transport.closed
+
+        run(scenario)
+
+    def test_all_pipelined_responses_are_still_sent(self) -> None:
+        async def scenario() -> None:
+            client = World(echo).connect()
+            client.connection.data_received(request("/a") + request("/b") + request("/c"))
+            client.connection.eof_received()
+            await settle(30)
+            assert [response.body for response in client.responses()] == [b"GET /a ", b"GET /b ", b"GET /c "]
+            assert client.transport.closed
+
+        run(scenario)
+
+    def test_receive_says_disconnect_and_send_still_works(self) -> None:
+        application = Recorder()
+
+        async def scenario() -> None:
+            client = World(application).connect()
+            await client.send(request())
+            await client.half_close()
+            assert client.response().body == b"late"
+
+        run(scenario)
+        assert application.error is None
+        assert [message["type"] for message in application.messages] == ["http.request", "http.disconnect"]
+
+    def test_in_the_head_it_ends_the_connection_without_a_call(self) -> None:
+        async def scenario() -> None:
+            client = World(silent).connect()
+            await client.send(b"GET / HTTP/1.1\r\nHost: x\r\n")
+            await client.half_close()
+            assert client.response().status == 400
+            assert client.transport.closed
+
+        run(scenario)
+
+    def test_in_the_body_it_ends_the_request(self) -> None:
+        application = Recorder()
+
+        async def scenario() -> None:
+            client = World(application).connect()
+            await client.send(request("/", "POST", "Content-Length: 10", body=b"half"))
+            await client.half_close()
+            assert client.response().status == 400
+            assert client.transport.closed
+
+        run(scenario)
+        assert application.messages[-1] == {"type": "http.disconnect"}
+        assert isinstance(application.error, OSError)
+
+    def test_in_a_pipelined_request_it_costs_no_response_before_it(self) -> None:
+        async def scenario() -> None:
+            client = World(echo).connect()
+            client.connection.data_received(request("/a") + b"GET /b HTTP")
+            client.connection.eof_received()
+            await settle()
+            assert [response.status for response in client.responses()] == [200, 400]
+            assert client.transport.closed
+
+        run(scenario)
+
+    def test_in_a_body_that_nobody_wants_it_just_ends_the_connection(self) -> None:
+        async def scenario() -> None:
+            client = World(silent).connect()
+            await client.send(request("/", "POST", "Content-Length: 10", body=b"half"))
+            await client.half_close()
+            assert client.response().status == 200
+            assert client.transport.closed
+
+        run(scenario)
+
+    def test_it_ends_a_lingering_connection(self) -> None:
+        async def scenario() -> None:
+            client = World(silent).connect()
+            await client.send(b"nonsense\r\n\r\n")
+            assert client.transport.half_closed
+            assert not client.transport.closed
+            await client.half_close()
+            assert client.transport.closed
+
+        run(scenario)

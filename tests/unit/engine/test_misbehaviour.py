@@ -1,0 +1,302 @@
+"""What an application can do wrong, and what its client, its log and the next request see of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+
+from appserver.asgi.types import Message, Receive, Scope, Send
+from appserver.engine.exchange import ClientDisconnected
+from appserver.http.response import ResponseError
+from tests.unit.engine.world import Client, World, echo, request, respond, run, settle
+
+START: Message = {"type": "http.response.start", "status": 200, "headers": []}
+LAST: Message = {"type": "http.response.body", "body": b"0123456789"}
+PIECE: Message = {**LAST, "more_body": True}
+
+
+def start_with(*headers: tuple[Any, Any]) -> Message:
+    return {**START, "headers": list(headers)}
+
+
+def sending(*messages: Any) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        for message in messages:
+            await send(message)
+
+    return application
+
+
+def played(
+    application: Callable[[Scope, Receive, Send], Awaitable[None]], version: str = "1.1"
+) -> tuple[World, Client]:
+    """One request to an application, and what became of it."""
+    result: list[tuple[World, Client]] = []
+
+    async def scenario() -> None:
+        world = World(application)
+        client = world.connect()
+        await client.send(request(version=version))
+        result.append((world, client))
+
+    run(scenario)
+    return result[0]
+
+
+class TestMessageOrder:
+    @pytest.mark.parametrize(
+        ("messages", "advice"),
+        [
+            ([LAST], "before http.response.start"),
+            ([START, START], "sent twice"),
+            ([{"type": "http.response.end"}], "'http.response.end'"),
+            ([{"type": "websocket.send"}], "'websocket.send'"),
+            ([START, {"type": None}], "None"),
+            ([{**START, "status": 99}], "from 200 to 999"),
+            ([start_with((b"a b", b"c"))], "not a token"),
+            ([start_with((b"x-a", b"b\r\nc: d"))], "CR, LF or NUL"),
+            ([start_with(("x-a", "b"))], "pairs of bytes"),
+            ([start_with((b"content-length", b"20")), LAST], "shorter than its content-length"),
+            ([start_with((b"content-length", b"5")), LAST], "longer than its content-length"),
+            ([START, {**LAST, "body": "text"}], "has to be bytes, got str"),
+            ([START, {**LAST, "body": None}], "has to be bytes, got NoneType"),
+        ],
+    )
+    def test_what_goes_wrong_before_anything_is_sent_is_answered_500(
+        self, messages: Sequence[Message], advice: str
+    ) -> None:
+        world, client = played(sending(*messages))
+        response = client.response()
+        assert (response.status, response.body) == (500, b"500 Internal Server Error: the application failed\n")
+        assert response.headers[b"connection"] == b"close"
+        assert client.ended
+        (record,) = world.log.of("application failed")
+        assert isinstance(record["exc_info"], ResponseError)
+        assert advice in str(record["exc_info"])
+        assert world.access.lines[0][1] == 500
+
+    @pytest.mark.parametrize(
+        ("messages", "advice"),
+        [
+            ([START, PIECE, START], "sent twice"),
+            ([START, PIECE, {"type": "http.response.end"}], "'http.response.end'"),
+            ([start_with((b"content-length", b"15")), PIECE, LAST], "longer"),
+            ([start_with((b"content-length", b"25")), PIECE, LAST], "shorter"),
+            ([START, PIECE, {**PIECE, "body": "text"}], "got str"),
+        ],
+    )
+    def test_what_goes_wrong_later_breaks_the_connection(self, messages: Sequence[Message], advice: str) -> None:
+        world, client = played(sending(*messages))
+        response = client.response()
+        assert (response.status, response.body, response.complete) == (200, b"0123456789", False)
+        assert client.transport.closed
+        assert advice in str(world.log.of("application failed")[0]["exc_info"])
+        assert world.access.lines[0][4] == "error"
+
+    def test_a_message_behind_the_end_harms_nobody_but_the_application(self) -> None:
+        async def scenario() -> None:
+            world = World(sending(START, LAST, LAST))
+            client = world.connect()
+            await client.send(request(), request())
+            assert [response.complete for response in client.responses()] == [True, True]
+            assert not client.ended
+            assert "after the response was complete" in str(world.log.of("application failed")[0]["exc_info"])
+
+        run(scenario)
+
+    def test_an_application_may_catch_its_error_and_do_better(self) -> None:
+        async def repentant(scope: Scope, receive: Receive, send: Send) -> None:
+            with pytest.raises(ResponseError):
+                await send(LAST)
+            with pytest.raises(ResponseError):
+                await send({**START, "status": 0})
+            await send(START)
+            with pytest.raises(ResponseError):
+                await send({**LAST, "body": "text"})
+            await send(LAST)
+
+        world, client = played(repentant)
+        assert client.response().body == b"0123456789"
+        assert not world.log.records
+
+    def test_bytes_like_bodies_are_taken_as_they_are_now(self) -> None:
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            buffer = bytearray(b"before")
+            await send(START)
+            await send({"type": "http.response.body", "body": buffer, "more_body": True})
+            buffer[:] = b"after!"
+            await send({"type": "http.response.body", "body": memoryview(buffer)})
+
+        assert played(application)[1].response().body == b"beforeafter!"
+
+    def test_defaults_of_the_messages(self) -> None:
+        world, client = played(sending({"type": "http.response.start", "status": 204}, {"type": "http.response.body"}))
+        assert client.response().status == 204
+        assert not world.log.records
+
+
+class TestReturning:
+    @pytest.mark.parametrize("messages", [[], [START]])
+    def test_without_a_response_the_client_gets_500(self, messages: Sequence[Message]) -> None:
+        world, client = played(sending(*messages))
+        assert client.response().status == 500
+        assert "without completing its response" in world.log.of("application failed")[0]["detail"]
+
+    def test_in_the_middle_of_a_response_breaks_the_connection(self) -> None:
+        world, client = played(sending(START, PIECE))
+        assert not client.response().complete
+        assert client.transport.closed
+        assert len(world.log.of("application failed")) == 1
+
+
+class TestRaising:
+    @pytest.mark.parametrize("error", [RuntimeError("oops"), ExceptionGroup("many", [ValueError()]), GeneratorExit()])
+    def test_before_the_response_is_answered_500_and_logged_once(self, error: BaseException) -> None:
+        async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(START)
+            raise error
+
+        world, client = played(failing)
+        assert client.response().status == 500
+        assert [record["exc_info"] for record in world.log.of("application failed")] == [error]
+        assert world.slot.in_progress == 0
+
+    def test_the_traceback_begins_with_the_application(self) -> None:
+        async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+            raise RuntimeError("oops")
+
+        world, _ = played(failing)
+        traceback = world.log.of("application failed")[0]["exc_info"].__traceback__
+        assert traceback.tb_frame.f_code.co_name == "failing"
+
+    def test_a_body_that_only_the_connection_ends_is_reset(self) -> None:
+        async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+            await send(START)
+            await send(PIECE)
+            raise RuntimeError
+
+        _, client = played(failing, "1.0")
+        assert client.transport.aborted
+        assert client.transport.socket.options, "SO_LINGER makes a reset of the end"
+        _, client = played(failing, "1.1")
+        assert not client.transport.aborted
+
+    def test_after_the_response_leaves_the_connection_alone(self) -> None:
+        async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+            await respond(send, b"fine")
+            raise RuntimeError("in a background task")
+
+        async def scenario() -> None:
+            world = World(failing)
+            client = world.connect()
+            await client.send(request(), request())
+            assert [response.body for response in client.responses()] == [b"fine", b"fine"]
+            assert world.log.of("application failed")[0]["detail"] == "after the response was complete"
+
+        run(scenario)
+
+    def test_an_application_that_is_cancelled_from_within_gets_503(self) -> None:
+        async def cancelling(scope: Scope, receive: Receive, send: Send) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(0)
+
+        world, client = played(cancelling)
+        assert client.response().status == 503
+        assert not world.log.records
+
+    def test_an_application_that_is_no_coroutine_function_fails_its_requests_only(self) -> None:
+        def plain(scope: Scope, receive: Receive, send: Send) -> Any:
+            return None
+
+        world, client = played(plain)
+        assert client.response().status == 500
+        assert isinstance(world.log.of("application failed")[0]["exc_info"], TypeError)
+
+    @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+    @pytest.mark.parametrize("wait", [False, True])
+    def test_sys_exit_ends_the_worker_after_an_answer(self, loop: str, wait: bool) -> None:
+        async def leaving(scope: Scope, receive: Receive, send: Send) -> None:
+            if wait:
+                await asyncio.sleep(0)
+            raise SystemExit(3)
+
+        clients: list[Client] = []
+
+        async def scenario() -> None:
+            clients.append(World(leaving).connect())
+            await clients[0].send(request())
+            await asyncio.sleep(5)
+
+        with pytest.raises(SystemExit) as exit_info:
+            run(scenario, loop)
+        assert exit_info.value.code == 3
+        assert clients[0].response().status == 500
+
+
+class TestErrorsOfGoneClients:
+    """An error that an application lets out because its client has gone is nobody's fault."""
+
+    @pytest.mark.parametrize("kind", ["plain", "from", "while", "group"])
+    def test_the_disconnect_and_what_it_leads_to_is_not_logged(self, kind: str) -> None:
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            await receive()
+            try:
+                await send(START)
+            except OSError as error:
+                if kind == "plain":
+                    raise
+                if kind == "from":
+                    raise RuntimeError from error
+                if kind == "group":
+                    raise ExceptionGroup("all of a task group", [error]) from None
+                raise RuntimeError  # noqa: B904
+
+        async def scenario() -> None:
+            world = World(application)
+            client = world.connect()
+            await client.send(request())
+            await client.vanish()
+            assert not world.log.records
+
+        run(scenario)
+
+    def test_other_errors_are_logged(self) -> None:
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            await receive()
+            raise ValueError
+
+        async def scenario() -> None:
+            world = World(application)
+            client = world.connect()
+            await client.send(request())
+            await client.vanish()
+            assert len(world.log.of("application failed")) == 1
+
+        run(scenario)
+
+    def test_the_error_is_an_oserror(self) -> None:
+        assert issubclass(ClientDisconnected, OSError)
+
+
+def test_one_failure_does_not_affect_other_connections() -> None:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/bad":
+            raise RuntimeError
+        await echo(scope, receive, send)
+
+    async def scenario() -> None:
+        world = World(application)
+        good, bad = world.connect(), world.connect()
+        await bad.send(request("/bad"))
+        await good.send(request("/good"))
+        await settle()
+        assert (good.response().status, bad.response().status) == (200, 500)
+
+    run(scenario)
