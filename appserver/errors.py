@@ -23,6 +23,10 @@ class ControlError(AppserverError):
     exit_code = 1
 
 
+class UpgradeError(ControlError):
+    """A new program cannot take over from the running master, which goes on."""
+
+
 class UsageError(AppserverError):
     """The command line cannot be understood."""
 

@@ -16,13 +16,23 @@ from pathlib import Path
 
 from appserver.errors import ListenerError
 from appserver.master.activation import Activation
+from appserver.master.handover import ListenerRecord
 from appserver.master.port_holder import describe_port_holder
 from appserver.settings import ListenerSettings
-from appserver.settings.address import Address, DescriptorAddress, SystemdAddress, TCPAddress, UnixAddress
+from appserver.settings.address import (
+    Address,
+    DescriptorAddress,
+    SystemdAddress,
+    TCPAddress,
+    UnixAddress,
+    parse_address,
+)
 from appserver.telemetry.logs import get_logger
 from appserver.worker.messages import ListenerGrant
 
 Place = tuple[Address, int]
+
+NOTHING_PASSED = Activation()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +57,9 @@ class ListenerSet:
     workers change, and none is refused.
     """
 
-    def __init__(self, activation: Activation | None = None) -> None:
+    def __init__(self, activation: Activation = NOTHING_PASSED) -> None:
         """Begin with nothing bound; `activation` holds the sockets that systemd has passed."""
-        self._activation = activation or Activation()
+        self._activation = activation
         self._bound: dict[Place, tuple[BoundListener, ...]] = {}
 
     def add(self, wanted: Sequence[ListenerSettings]) -> None:
@@ -78,6 +88,10 @@ class ListenerSet:
         for place in self._bound.keys() - kept:
             _close(self._bound.pop(place))
 
+    def names(self) -> list[str]:
+        """What is bound, as people know it."""
+        return [bound.name for listeners in self._bound.values() for bound in listeners]
+
     def grants(self, wanted: Sequence[ListenerSettings]) -> tuple[ListenerGrant, ...]:
         """What a zygote is given for its workers to accept on."""
         return tuple(
@@ -85,6 +99,32 @@ class ListenerSet:
             for place in _places(wanted)
             for bound in self._bound[place]
         )
+
+    @classmethod
+    def restore(cls, records: Sequence[ListenerRecord], activation: Activation) -> ListenerSet:
+        """Hold the sockets that the program before this one has bound. Raises ValueError if an address has no meaning."""
+        listeners = cls(activation)
+        for record in records:
+            place = parse_address(record.bind), record.index
+            bound = BoundListener(
+                socket.socket(fileno=record.fd), record.name, Path(record.path) if record.path else None
+            )
+            listeners._bound[place] = (*listeners._bound.get(place, ()), bound)
+        return listeners
+
+    def records(self) -> list[ListenerRecord]:
+        """What the program after this one has to know."""
+        return [
+            ListenerRecord(
+                str(address), index, bound.socket.fileno(), bound.name, str(bound.path) if bound.path else None
+            )
+            for (address, index), listeners in self._bound.items()
+            for bound in listeners
+        ]
+
+    def passed(self) -> list[int]:
+        """The descriptors that this process was started with, for listeners that a reload may add."""
+        return self._activation.descriptors()
 
     def close(self) -> None:
         """Close everything, and remove the files of unix sockets."""
@@ -101,7 +141,7 @@ def _places(wanted: Sequence[ListenerSettings]) -> dict[Place, ListenerSettings]
     return places
 
 
-def bind(listener: ListenerSettings, activation: Activation) -> tuple[BoundListener, ...]:
+def bind(listener: ListenerSettings, activation: Activation = NOTHING_PASSED) -> tuple[BoundListener, ...]:
     """Bind one listener: several sockets where a host name has several addresses, or a unit several sockets.
 
     Raises ListenerError.

@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterator
 from functools import singledispatchmethod
 
 from appserver.errors import AppserverError
+from appserver.master.admin import Admin
 from appserver.master.children import Child, reap_strangers, resident_memory
+from appserver.master.commands import Commands
 from appserver.master.listeners import ListenerSet
 from appserver.master.log_files import prepare_log_files
 from appserver.master.plan import Plan, refuse_fixed
+from appserver.master.verdicts import Verdict, Verdicts
 from appserver.master.workers import WorkerHandle
 from appserver.master.zygotes import ZygoteHandle
 from appserver.settings import Loaded, differences
@@ -63,12 +66,14 @@ class Master:
         plan: Plan,
         reread: Callable[[], Loaded],
         listeners: ListenerSet,
+        admin: Admin,
         scoreboard: Scoreboard,
         supervisor: Supervisor,
         output: LogOutput,
     ) -> None:
         self._reread = reread
         self._listeners = listeners
+        self._admin = admin
         self._scoreboard = scoreboard
         self._supervisor = supervisor
         self._output = output
@@ -82,15 +87,20 @@ class Master:
         self._handling = False
         self._interrupted = False
         self._timer: asyncio.TimerHandle | None = None
+        self.verdicts = Verdicts()
+        self._commands = Commands(self, supervisor, scoreboard, listeners, time.time())
 
     async def run(self) -> int:
         """Supervise until the supervisor says `Exit`; returns the exit code."""
         self._loop = asyncio.get_running_loop()
         self._exit: asyncio.Future[int] = self._loop.create_future()
         self._install_signals()
+        self._admin.start(self._commands)
         self._perform_all(self._supervisor.start(time.monotonic()))
         self._observe()
-        return await self._exit
+        code = await self._exit
+        await self._admin.stop()
+        return code
 
     # ---- events -------------------------------------------------------------------------------------------------------
 
@@ -167,7 +177,7 @@ class Master:
         """Start a zygote; one of a new generation is made from the settings last accepted."""
         plan = self._plans.setdefault(action.generation, self._wanted)
         try:
-            self._zygotes[action.generation] = ZygoteHandle(
+            self._zygotes[action.generation] = ZygoteHandle.start(
                 ZygoteBoot(
                     master=os.getpid(),
                     generation=action.generation,
@@ -194,16 +204,14 @@ class Master:
 
     @_perform.register
     def _(self, action: SpawnWorker) -> None:
-        handle = WorkerHandle(action.worker, action.number, action.generation, self._loop, self.post)
-        self._workers[action.worker] = handle
         zygote = self._zygotes.get(action.generation)
         try:
             if zygote is None:
                 raise BrokenPipeError("the zygote is gone")
-            handle.order(zygote)
+            self._workers[action.worker] = WorkerHandle.order(
+                action.worker, action.number, zygote, self._loop, self.post
+            )
         except OSError as error:
-            handle.close()
-            del self._workers[action.worker]
             self.post(ForkFailed(action.worker, str(error)))
 
     @_perform.register
@@ -232,7 +240,14 @@ class Master:
                 self._wanted = self._serving
         else:
             self._serving = plan
-        self._listeners.keep(self._serving.settings.listeners, self._wanted.settings.listeners)
+        self._let_go()
+        self.verdicts.give(Verdict(action.result, action.reason, action.generation))
+
+    def _let_go(self) -> None:
+        """Let go of the addresses that neither what is serving nor what is wanted next has any more."""
+        serving, wanted = self._serving.settings, self._wanted.settings
+        self._listeners.keep(serving.listeners, wanted.listeners)
+        self._admin.keep(serving.admin, wanted.admin)
 
     @_perform.register
     def _(self, action: Log) -> None:
@@ -286,22 +301,38 @@ class Master:
         for worker in self._workers:
             self._tell(worker, ReopenLogs())
 
-    def reload(self) -> None:
-        """Read the settings again, and roll over to a generation made from them; refuse, loudly, what cannot be used."""
+    def reload(self) -> asyncio.Future[Verdict]:
+        """Read the settings again, and roll over to a generation made from them; refuse, loudly, what cannot be used.
+
+        What is returned waits for the verdict.
+        """
         try:
             loaded = self._reread()
             refuse_fixed(self._serving.settings, loaded.settings)
             self._listeners.add(loaded.settings.listeners)
+            self._admin.add(loaded.settings.admin)
         except AppserverError as error:
             self._scoreboard.reload_finished("refused")
             self._log.error("reload finished", result="refused", reason=str(error))
-            return
+            self._let_go()
+            return self.verdicts.refuse(str(error))
         for change in differences(self._serving.settings, loaded.settings):
             self._log.info("setting changed", key=change.key, old=change.old, new=change.new)
         self._wanted = Plan.of(loaded)
+        made = max(generation.number for generation in self._supervisor.generations())
+        verdict = self.verdicts.expect(newer_than=made)
         self.post(ReloadRequested(self._wanted.policy))
+        return verdict
+
+    async def upgrade(self) -> str:
+        """Replace the program in place."""
+        raise NotImplementedError("not supported yet: upgrade in place")
 
     # ---- looking ------------------------------------------------------------------------------------------------------
+
+    def workers(self) -> list[WorkerHandle]:
+        """The workers that have a process, or are about to get one."""
+        return list(self._workers.values())
 
     def _children(self) -> Iterator[Child]:
         yield from (zygote.child for zygote in self._zygotes.values())

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from appserver.master.children import Child
+from appserver.master.handover import ZygoteRecord
 from appserver.supervision.events import (
     Event,
     ExitStatus,
@@ -28,42 +29,62 @@ class ZygoteHandle:
     """One zygote process, from its start to its exit. Everything that happens to it is posted as an event."""
 
     def __init__(
-        self, boot: ZygoteBoot, environ: Mapping[str, str], loop: asyncio.AbstractEventLoop, post: Post
+        self, generation: int, pid: int, channel: Channel | None, loop: asyncio.AbstractEventLoop, post: Post
     ) -> None:
-        """Start the zygote. Raises OSError when the kernel has no process for it."""
-        self.generation = boot.generation
+        """Hold the running zygote `pid`; without a channel it is one that has been let go of."""
+        self.generation = generation
         self._loop = loop
         self._post = post
-        self._channel, theirs = Channel.pair()
+        self._channel = channel
+        self.child = Child(pid, self._exited, loop)
+        if channel is not None:
+            channel.set_blocking(False)
+            loop.add_reader(channel.fileno(), self._receive)
+
+    @classmethod
+    def start(
+        cls, boot: ZygoteBoot, environ: Mapping[str, str], loop: asyncio.AbstractEventLoop, post: Post
+    ) -> ZygoteHandle:
+        """Start a zygote. Raises OSError when the kernel has no process for it."""
+        channel, theirs = Channel.pair()
         boot_file = os.memfd_create("appserver-boot")
         try:
             os.write(boot_file, boot.dump().encode())
             inherited = (theirs.fileno(), boot_file, boot.scoreboard, *(grant.fd for grant in boot.listeners))
             pid = _spawn([str(theirs.fileno()), str(boot_file)], inherited, environ)
         except OSError:
-            self._channel.close()
+            channel.close()
             raise
         finally:
             theirs.close()
             os.close(boot_file)
-        self.child = Child(pid, self._exited, loop)
-        self._channel.set_blocking(False)
-        self._open = True
-        loop.add_reader(self._channel.fileno(), self._receive)
+        return cls(boot.generation, pid, channel, loop, post)
+
+    @classmethod
+    def restore(cls, record: ZygoteRecord, loop: asyncio.AbstractEventLoop, post: Post) -> ZygoteHandle:
+        """Hold a zygote that the program before this one has started."""
+        channel = None if record.channel is None else Channel.from_fd(record.channel)
+        return cls(record.generation, record.pid, channel, loop, post)
+
+    def record(self) -> ZygoteRecord:
+        """What the program after this one has to know."""
+        return ZygoteRecord(self.generation, self.child.pid, None if self._channel is None else self._channel.fileno())
 
     def fork(self, worker: int, number: int, descriptors: Sequence[int]) -> None:
         """Ask for a worker, with the descriptors that `Fork` names; the answer is an event.
 
         Raises OSError when the zygote is gone.
         """
+        if self._channel is None:
+            raise BrokenPipeError("the zygote is gone")
         self._channel.send(Fork(worker, number), descriptors)
 
     def let_go(self) -> None:
         """Close the channel: the zygote exits once its workers have."""
-        if self._open:
-            self._open = False
+        if self._channel is not None:
             self._loop.remove_reader(self._channel.fileno())
             self._channel.close()
+            self._channel = None
 
     def kill(self) -> None:
         """Send SIGKILL; workers are not affected."""
@@ -71,7 +92,7 @@ class ZygoteHandle:
 
     def _receive(self) -> None:
         """Post what the zygote says, all of it; returns when there is nothing more."""
-        while self._open:
+        while self._channel is not None:
             try:
                 received = self._channel.receive()
             except BlockingIOError:
