@@ -27,6 +27,10 @@ Format = Callable[[Finished], str]
 """Makes the line, with its line feed."""
 
 
+# The end of a timestamp and of the first member, for each millisecond: formatting a padded number costs ten times a look.
+_MILLISECONDS = tuple(f'.{number:03}Z",' for number in range(1000))
+
+
 class JSONFormat:
     """One JSON object a line, whose first members are those of any log record.
 
@@ -36,7 +40,7 @@ class JSONFormat:
 
     def __init__(self, identity: Mapping[str, Any]) -> None:
         known = {"level": "info", "event": "request", "logger": "appserver.access", **identity}
-        self._known = json.dumps(known, separators=(",", ":"))[1:-1]
+        self._known = json.dumps(known, separators=(",", ":"))[1:-1] + ',"method":'
         self._second = -1
         self._stamp = ""
 
@@ -45,13 +49,14 @@ class JSONFormat:
         second = int(now)
         if second != self._second:
             self._second = second
-            self._stamp = timestamp(second)[:20]
+            self._stamp = f'{{"timestamp":"{timestamp(second)[:19]}'
         field = dict(head.headers).get
         host, agent, referer = field(b"host"), field(b"user-agent"), field(b"referer")
         path = head.path if head.path.isascii() else text(head.path)
+        query = quote(head.query_string.decode("utf-8", "backslashreplace")) if head.query_string else '""'
         return (
-            f'{{"timestamp":"{self._stamp}{int((now - second) * 1e6):06}Z",{self._known},"method":{quote(head.method)}'
-            f',"path":{quote(path)},"query":{quote(head.query_string.decode("utf-8", "backslashreplace"))}'
+            f"{self._stamp}{_MILLISECONDS[int((now - second) * 1000)]}{self._known}{quote(head.method)}"
+            f',"path":{quote(path)},"query":{query}'
             f',"http_version":"{head.http_version}","status":{status or "null"},"duration_ms":{seconds * 1000:.3f}'
             f',"received_bytes":{received},"sent_bytes":{sent},"client":{quote(client[0]) if client else "null"}'
             f',"host":{quote(host.decode("utf-8", "backslashreplace")) if host else "null"}'
@@ -66,17 +71,25 @@ class JSONFormat:
 _ESCAPES = {octet: f"\\x{octet:02x}" for octet in range(256) if not 0x20 <= octet < 0x7F} | {0x22: '\\"', 0x5C: "\\\\"}
 
 
-def combined_format(finished: Finished) -> str:
-    """Write the combined log format of Apache and nginx."""
-    now, head, client, status, _, _, sent, _, _ = finished
-    field = dict(head.headers).get
-    moment = datetime.fromtimestamp(now).astimezone().strftime("%d/%b/%Y:%H:%M:%S %z")
-    request = f"{head.method} {_escaped(head.target)} HTTP/{head.http_version}"
-    host = client[0] if client else "-"
-    return (
-        f'{host} - - [{moment}] "{request}" {status or "-"} {sent}'
-        f' "{_escaped(field(b"referer"))}" "{_escaped(field(b"user-agent"))}"\n'
-    )
+class CombinedFormat:
+    """The combined log format of Apache and nginx."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._moment = ""
+
+    def __call__(self, finished: Finished) -> str:
+        now, head, client, status, _, _, sent, _, _ = finished
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._moment = datetime.fromtimestamp(second).astimezone().strftime("%d/%b/%Y:%H:%M:%S %z")
+        field = dict(head.headers).get
+        return (
+            f"{client[0] if client else '-'} - - [{self._moment}]"
+            f' "{head.method} {_escaped(head.target)} HTTP/{head.http_version}" {status or "-"} {sent}'
+            f' "{_escaped(field(b"referer"))}" "{_escaped(field(b"user-agent"))}"\n'
+        )
 
 
 def _escaped(value: bytes | None) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from appserver.http.head import RequestHead
 from appserver.settings import AccessLogSettings
 from appserver.telemetry import logs
-from appserver.telemetry.access_format import ConsoleFormat, Format, JSONFormat, combined_format
+from appserver.telemetry.access_format import CombinedFormat, ConsoleFormat, Format, JSONFormat
 from appserver.telemetry.console import Console
 from appserver.telemetry.output import Destination, LogOutput
 
@@ -94,7 +94,7 @@ class AccessLog:
 def choose_format(settings: AccessLogSettings, destination: Destination) -> Format:
     """The format for a destination: "auto" is a line for people on a terminal, else JSON."""
     if settings.format == "combined":
-        return combined_format
+        return CombinedFormat()
     if settings.format == "json" or not destination.is_terminal:
         return JSONFormat(logs.identity())
     return ConsoleFormat(logs.identity(), Console(colours=logs.understands_colours(destination)))

@@ -26,25 +26,6 @@ from appserver.telemetry.record import to_json
 
 
 @pytest.fixture
-def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A process that has not set up its log yet; what the set-up changes for the whole program is put back."""
-    monkeypatch.setattr(logs, "_log", None)
-    monkeypatch.setattr(logs, "_captured", False)
-    root = logging.getLogger()
-    handlers, level, show = root.handlers[:], root.level, warnings.showwarning
-    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
-    root.handlers[:] = []
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    warnings.showwarning = show
-    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
-    logs.configure(LoggingSettings(), process="master").close()
-
-
-@pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "log"
 
