@@ -319,7 +319,7 @@ class Master:
         for change in differences(self._serving.settings, loaded.settings):
             self._log.info("setting changed", key=change.key, old=change.old, new=change.new)
         self._wanted = Plan.of(loaded)
-        made = max(generation.number for generation in self._supervisor.generations())
+        made = max((generation.number for generation in self._supervisor.generations()), default=0)
         verdict = self.verdicts.expect(newer_than=made)
         self.post(ReloadRequested(self._wanted.policy))
         return verdict

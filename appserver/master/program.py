@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from setproctitle import setproctitle
 
+from appserver.master.admin import Admin
 from appserver.master.children import become_subreaper
 from appserver.master.listeners import ListenerSet
 from appserver.master.log_files import prepare_log_files
@@ -33,9 +34,11 @@ def run(loaded: Loaded, reread: Callable[[], Loaded]) -> int:
     prepare_log_files(settings)
     output = configure(settings.logging, process="master")
     listeners = ListenerSet()
+    admin = Admin()
     pid_file = PidFile(settings.admin.pid_file) if settings.admin.pid_file else None
     try:
         listeners.add(settings.listeners)
+        admin.add(settings.admin)
         if pid_file is not None:
             pid_file.write()
         output.start_writer()
@@ -44,6 +47,7 @@ def run(loaded: Loaded, reread: Callable[[], Loaded]) -> int:
             plan,
             reread,
             listeners,
+            admin,
             Scoreboard.create(plan.policy.capacity, settings.metrics.buckets),
             Supervisor(plan.policy, random=random.random),
             output,
@@ -52,5 +56,6 @@ def run(loaded: Loaded, reread: Callable[[], Loaded]) -> int:
     finally:
         if pid_file is not None:
             pid_file.remove()
+        admin.close()
         listeners.close()
         output.close()

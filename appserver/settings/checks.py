@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appserver.errors import SettingsError
-from appserver.settings.address import TCPAddress, UnixAddress
+from appserver.settings.address import TCPAddress, UnixAddress, parse_address
 from appserver.settings.env_file import read_env_file
 from appserver.settings.locations import Location, dotted
 from appserver.settings.model import Settings
@@ -37,7 +37,8 @@ def find(settings: Settings, given: Collection[Location]) -> Iterator[Finding]:
         _listeners(settings, given),
         _tls(settings),
         _workers(settings),
-        _log_files(settings),
+        _files(settings),
+        _control_socket(settings),
     )
 
 
@@ -109,7 +110,7 @@ def _workers(settings: Settings) -> Iterator[Finding]:
             yield Finding(("workers", name), f"expected workers.{needed} to go with it", (("workers", needed),))
 
 
-def _log_files(settings: Settings) -> Iterator[Finding]:
+def _files(settings: Settings) -> Iterator[Finding]:
     for location, path in (
         (("logging", "file"), settings.logging.file),
         (("access_log", "file"), settings.access_log.file),
@@ -120,6 +121,19 @@ def _log_files(settings: Settings) -> Iterator[Finding]:
             yield Finding(location, "is a directory; expected the path of a file")
         elif path is not None and not path.parent.is_dir():
             yield Finding(location, f"no such directory: {path.parent}")
+
+
+def _control_socket(settings: Settings) -> Iterator[Finding]:
+    path = settings.admin.control
+    if path is None or path.is_dir():
+        return
+    try:
+        address = parse_address(f"unix:{path}")
+    except ValueError as error:
+        yield Finding(("admin", "control"), str(error))
+    else:
+        if address == UnixAddress(str(path)) and str(path).startswith("@"):
+            yield Finding(("admin", "control"), f"expected the path of a file; for one of this name: ./{path}")
 
 
 def _account(location: Location, name: str | None, *, is_group: bool = False) -> Iterator[Finding]:

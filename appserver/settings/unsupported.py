@@ -17,8 +17,6 @@ NOT_SUPPORTED_YET = frozenset(
         "websocket",
         "proxy",
         "request_id",
-        "admin.bind",
-        "admin.control",
         "metrics",
         "workers.max_requests",
         "workers.max_requests_jitter",

@@ -6,8 +6,8 @@ so a zygote or worker that reads end-of-file knows that the master is gone.
 
     master → zygote    `Fork` (with two descriptors: the worker's channel, and a file for its stacks)
     zygote → master    `Imported` or `BootFailed`, then `Forked` or `ForkRefused` for each `Fork`
-    master → worker    `Drain`, `ReopenLogs`
-    worker → master    `Ready` or `BootFailed`
+    master → worker    `Drain`, `ReopenLogs`, `ReportTasks` (with a descriptor: the file to write into)
+    worker → master    `Ready` or `BootFailed`; `TasksReported` for each `ReportTasks`
 
 What a zygote needs to boot is too much for a datagram and is wanted again when it starts over without preload: it is a
 `ZygoteBoot`, written to an anonymous file that the zygote inherits.
@@ -21,7 +21,7 @@ import signal
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 DrainReason = Literal["reload", "stop", "recycle", "scale_down"]
 
@@ -99,11 +99,25 @@ class ReopenLogs:
     """Open log files anew, after a rotation."""
 
 
-Message = Fork | Imported | BootFailed | Forked | ForkRefused | Ready | Drain | ReopenLogs
+@dataclass(frozen=True, slots=True)
+class ReportTasks:
+    """Write where the tasks of the event loop are into the file that comes with it, and answer with the same `serial`."""
 
-_TYPES: dict[str, type[Message]] = {
-    kind.__name__: kind for kind in (Fork, Imported, BootFailed, Forked, ForkRefused, Ready, Drain, ReopenLogs)
-}
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class TasksReported:
+    """The worker's event loop has done what `ReportTasks` asks for."""
+
+    serial: int
+
+
+Message = (
+    Fork | Imported | BootFailed | Forked | ForkRefused | Ready | Drain | ReopenLogs | ReportTasks | TasksReported
+)
+
+_TYPES: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ import faulthandler
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +29,7 @@ from appserver.errors import AppserverError
 from appserver.settings import Settings
 from appserver.telemetry.logs import get_logger
 from appserver.telemetry.scoreboard import Scoreboard, WorkerState
+from appserver.telemetry.task_stacks import describe_stack, describe_tasks
 from appserver.worker.failure import describe_bug, describe_failure
 from appserver.worker.instruments import Instruments
 from appserver.worker.messages import (
@@ -40,6 +40,8 @@ from appserver.worker.messages import (
     Fork,
     Ready,
     ReopenLogs,
+    ReportTasks,
+    TasksReported,
     ZygoteBoot,
 )
 
@@ -227,6 +229,13 @@ class Worker:
             self._stop_with(received[0])
         elif isinstance(received[0], ReopenLogs):
             self._instruments.reopen_logs()
+        elif isinstance(received[0], ReportTasks):
+            self._report_tasks(received[0], received[1][0])
+
+    def _report_tasks(self, order: ReportTasks, file: int) -> None:
+        with open(file, "w", encoding="utf-8", errors="replace") as output:
+            output.write(describe_tasks(self._loop))
+        self._send(TasksReported(order.serial))
 
     def _stop_with(self, drain: Drain) -> None:
         if not self._stop.done():
@@ -236,12 +245,6 @@ class Worker:
         self._send(failure)
         return failure.exit_code
 
-    def _send(self, message: Ready | BootFailed) -> None:
+    def _send(self, message: Ready | BootFailed | TasksReported) -> None:
         with contextlib.suppress(OSError):  # the master is gone; the end-of-file says so to whoever reads it next
             self._channel.send(message)
-
-
-def describe_stack(task: asyncio.Task[None]) -> str:
-    """Where a task stands, outermost frame first, as text."""
-    frames = task.get_stack(limit=16)
-    return "".join(traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames).format())

@@ -1,0 +1,120 @@
+"""The way to a running server: HTTP over its control socket."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import pwd
+import select
+import socket
+import stat
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from appserver.errors import ControlError
+
+_CREDENTIALS = "iII"  # struct ucred (unix(7)): pid, uid, gid
+
+
+class ControlClient:
+    """Sends one command; every failure is a ControlError that says what to do."""
+
+    def __init__(self, path: Path, timeout: float | None) -> None:
+        """`timeout`: seconds to wait for the server at each step; None for as long as it takes."""
+        self._path = path
+        self._timeout = timeout
+
+    def get(self, target: str) -> Any:
+        """What the server has to say: JSON as data, anything else as text."""
+        return self._ask("GET", target, None)
+
+    def post(self, target: str, body: Mapping[str, object] | None = None) -> Any:
+        """Have the server do something; returns its answer."""
+        return self._ask("POST", target, json.dumps(body or {}).encode())
+
+    def server_process(self) -> int | None:
+        """A descriptor of the server's process (the caller's to close); None if it is not to be seen from here."""
+        with self._connect() as connection:
+            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize(_CREDENTIALS))
+        pid, _, _ = struct.unpack(_CREDENTIALS, credentials)
+        try:
+            return os.pidfd_open(pid)
+        except (OSError, ValueError):  # in another container, there is no such pid here
+            return None
+
+    def _ask(self, method: str, target: str, body: bytes | None) -> Any:
+        connection = http.client.HTTPConnection("localhost")
+        connection.sock = self._connect()
+        try:
+            connection.request(method, target, body=body, headers={"Connection": "close"})
+            response = connection.getresponse()
+            text = response.read().decode(errors="replace")
+        except TimeoutError:
+            raise ControlError(f"{self._path}: the server does not answer within {self._timeout:g} s") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise ControlError(f"{self._path}: the server has gone without an answer ({error})") from None
+        finally:
+            connection.close()
+        is_json = response.headers.get_content_type() == "application/json"
+        answer = json.loads(text) if is_json else text.strip()
+        if response.status >= 300:
+            raise Refused(response.status, answer)
+        return answer
+
+    def _connect(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(self._timeout)
+        try:
+            connection.connect(str(self._path))
+        except OSError as error:
+            connection.close()
+            raise ControlError(f"{self._path}: {self._explain(error)}") from None
+        return connection
+
+    def _explain(self, error: OSError) -> str:
+        match error:
+            case FileNotFoundError():
+                return "no such socket: the server is not running, or has another one (admin.control)"
+            case ConnectionRefusedError() if not self._is_socket():
+                return "is no socket; expected the path of admin.control"
+            case ConnectionRefusedError():
+                return "nobody listens there any more: the server is not running"
+            case PermissionError():
+                return f"not permitted: run this as {self._owner()} or as root"
+            case TimeoutError() | BlockingIOError():
+                return "the server does not accept the connection"
+        return error.strerror or str(error)
+
+    def _is_socket(self) -> bool:
+        return stat.S_ISSOCK(self._path.stat().st_mode)
+
+    def _owner(self) -> str:
+        try:
+            uid = self._path.stat().st_uid
+            return pwd.getpwuid(uid).pw_name
+        except OSError:
+            return "the user of the server"
+        except KeyError:
+            return f"uid {uid}"
+
+
+class Refused(ControlError):
+    """The server answered with an error; `answer` is its body, as data if it is JSON."""
+
+    def __init__(self, status: int, answer: Any) -> None:
+        super().__init__(answer if isinstance(answer, str) else json.dumps(answer))
+        self.status = status
+        self.answer = answer
+
+
+def wait_for_end(process: int) -> None:
+    """Wait until a process, by its descriptor, has come to its end; closes the descriptor."""
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    try:
+        poll.poll()
+    finally:
+        os.close(process)

@@ -1,0 +1,193 @@
+"""The commands to a running server."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from appserver.cli.client import ControlClient, Refused, wait_for_end
+from appserver.cli.options import Parser
+from appserver.cli.output import show
+from appserver.cli.status import as_table
+from appserver.errors import ControlError, UsageError
+from appserver.settings.lookup import look_up
+
+# Seconds that a server may take to answer; its master never does anything that takes long.
+_TIMEOUT = 10.0
+
+_NO_SERVER_NAMED = """\
+which server? name the settings that it runs with, as in
+    appserver {command} --config server.toml
+or its control socket, as in
+    appserver {command} --control /run/appserver.sock"""
+
+
+def _client(command: str, options: argparse.Namespace, environ: Mapping[str, str]) -> ControlClient:
+    """The way to the server that the options name."""
+    path = options.control or _configured_path(command, options.config, environ)
+    return ControlClient(path, options.timeout or None)
+
+
+def _configured_path(command: str, config: Path | None, environ: Mapping[str, str]) -> Path:
+    value = look_up("admin.control", config, environ=environ)
+    if isinstance(value, str) and value:
+        return Path(value)
+    name = config or environ.get("APPSERVER_CONFIG")
+    if name is None:
+        raise UsageError(_NO_SERVER_NAMED.format(command=command))
+    raise ControlError(
+        f"{name}: admin.control is not set, so this server has no control socket: set it in [admin] (such as control = "
+        f'"/run/appserver.sock"), and restart the server; signals work without it'
+    )
+
+
+# The commands
+
+
+def _status(client: ControlClient, options: argparse.Namespace) -> None:
+    status = client.get("/status")
+    show(json.dumps(status, indent=2) + "\n" if options.json else as_table(status, _unreadiness(client)))
+
+
+def _unreadiness(client: ControlClient) -> str:
+    """Why the server is not ready; empty if it is."""
+    try:
+        client.get("/readyz")
+    except Refused as refused:
+        return str(refused)
+    return ""
+
+
+def _reload(client: ControlClient, options: argparse.Namespace) -> None:  # noqa: ARG001 - each command has this form
+    try:
+        verdict = client.post("/reload")
+    except Refused as refused:
+        if isinstance(refused.answer, dict):
+            raise ControlError("reload {result}: {reason}".format(**refused.answer)) from None
+        raise
+    show(f"reloaded: {verdict['reason']}\n")
+
+
+def _scale(client: ControlClient, options: argparse.Namespace) -> None:
+    answer = client.post("/scale", {"count": options.count})
+    limit = f"; {options.count} are more than this server has room for" if answer["count"] < options.count else ""
+    show(f"{_workers(answer['count'])} wanted now, {answer['before']} before{limit}\n")
+
+
+def _workers(count: int) -> str:
+    return "1 worker" if count == 1 else f"{count} workers"
+
+
+def _stop(client: ControlClient, options: argparse.Namespace) -> None:
+    process = client.server_process()
+    client.post("/stop", {"now": options.now})
+    if process is None:
+        show("stopping\n")
+        return
+    wait_for_end(process)
+    show("stopped\n")
+
+
+def _stacks(client: ControlClient, options: argparse.Namespace) -> None:
+    target = "/stacks" if options.worker is None else f"/stacks?worker={options.worker}"
+    for worker in client.get(target)["workers"]:
+        show(
+            f"=== worker {worker['id']} (pid {worker['pid']}, generation {worker['generation']}): threads\n\n"
+            f"{worker['threads']}\n\n=== worker {worker['id']}: tasks\n\n{worker['tasks']}\n\n"
+        )
+
+
+def _reopen_logs(client: ControlClient, options: argparse.Namespace) -> None:  # noqa: ARG001 - each command has this form
+    client.post("/reopen-logs")
+    show("log files reopened\n")
+
+
+def _upgrade(client: ControlClient, options: argparse.Namespace) -> None:  # noqa: ARG001 - each command has this form
+    answer = client.post("/upgrade")
+    show(f"upgraded: {answer['reason']}\n")
+
+
+# Their options
+
+
+def _parser(command: str, description: str, timeout: float = _TIMEOUT) -> Parser:
+    parser = Parser(prog=f"appserver {command}", description=description, allow_abbrev=False)
+    add = parser.add_argument
+    add("--config", metavar="FILE", type=Path, help="the settings of the server (default: $APPSERVER_CONFIG)")
+    add("--control", metavar="PATH", type=Path, help="its control socket (default: admin.control of the settings)")
+    forever = "as long as it takes"
+    add(
+        "--timeout",
+        metavar="SECONDS",
+        type=seconds,
+        default=timeout,
+        help=f"how long to wait for its answer (default: {f'{timeout:g}' if timeout else forever})",
+    )
+    return parser
+
+
+def seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < float("inf"):
+        raise ValueError("expected seconds")
+    return seconds
+
+
+def _status_parser() -> Parser:
+    parser = _parser("status", "Show how the server is, and how its workers are.")
+    parser.add_argument("--json", action="store_true", help="as JSON, for programs")
+    return parser
+
+
+def _reload_parser() -> Parser:
+    text = (
+        "Boot new workers from new code and settings. Exit code 0 when they serve, 1 (with the reason) if they do not."
+    )
+    return _parser("reload", text, timeout=0)
+
+
+def _scale_parser() -> Parser:
+    parser = _parser("scale", "Have N workers, until the next reload with another workers.count.")
+    parser.add_argument("count", metavar="N", type=int, help="how many workers there are to be")
+    return parser
+
+
+def _stop_parser() -> Parser:
+    parser = _parser("stop", "Stop the server, and wait until it has stopped.")
+    parser.add_argument("--now", action="store_true", help="at once; requests in progress are lost")
+    return parser
+
+
+def _stacks_parser() -> Parser:
+    parser = _parser("stacks", "Show where the threads and the asyncio tasks of the workers are.")
+    parser.add_argument("worker", metavar="WORKER", type=int, nargs="?", help="the number of one worker (default: all)")
+    return parser
+
+
+def _command(
+    name: str, parser: Callable[[], Parser], body: Callable[[ControlClient, argparse.Namespace], Any]
+) -> tuple[Callable[[], Parser], Callable[[argparse.Namespace], int]]:
+    def run(options: argparse.Namespace) -> int:
+        body(_client(name, options, os.environ), options)
+        return 0
+
+    return parser, run
+
+
+COMMANDS = {
+    name: _command(name, parser, body)
+    for name, parser, body in (
+        ("status", _status_parser, _status),
+        ("reload", _reload_parser, _reload),
+        ("scale", _scale_parser, _scale),
+        ("stop", _stop_parser, _stop),
+        ("stacks", _stacks_parser, _stacks),
+        ("reopen-logs", lambda: _parser("reopen-logs", "Open the log files anew, after a rotation."), _reopen_logs),
+        ("upgrade", lambda: _parser("upgrade", "Replace the program of the master in place.", timeout=0), _upgrade),
+    )
+}
+"""The commands by their words: each its options, and what it does with them."""

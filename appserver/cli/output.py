@@ -1,0 +1,17 @@
+"""What a command prints."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def show(text: str) -> None:
+    """Write text to standard output, whatever its encoding has or has not, and whoever has stopped reading it."""
+    try:
+        # A path or a value may hold what the terminal's encoding has not.
+        sys.stdout.write(text.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read it (`| head`) has seen enough; what is left in the buffer must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,67 @@
+"""From the arguments of the process to its exit code.
+
+Only here does an error become an exit code and a line for people; only `__main__` and the console script exit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+from appserver import __version__
+from appserver.cli import control, run
+from appserver.cli.options import Parser, check_parser, run_parser, settings_parser
+from appserver.cli.words import COMMANDS, unknown_word
+from appserver.errors import AppserverError, ControlError, SettingsError, UsageError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the arguments ask for, and return the exit code.
+
+    The arguments are those of the process unless they are given. --help and --version raise SystemExit.
+    """
+    try:
+        return _dispatch(sys.argv[1:] if arguments is None else list(arguments))
+    except AppserverError as error:
+        if error.exit_code == AppserverError.exit_code:
+            return _report_bug()
+        _complain(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except Exception:  # noqa: BLE001 - whatever it is, it is ours, and becomes a report instead of a bare traceback
+        return _report_bug()
+
+
+def _complain(error: AppserverError) -> None:
+    """Print the error for people; the traceback, where there is one, is the application's."""
+    sys.stderr.write(getattr(error, "traceback", ""))
+    lines = list(map(str, error.problems)) if isinstance(error, SettingsError) else [str(error)]
+    sys.stderr.writelines(f"appserver: {line}\n" for line in lines)
+
+
+def _report_bug() -> int:
+    traceback.print_exc()
+    sys.stderr.write(f"appserver: this is a bug in appserver {__version__}; please report it with the lines above\n")
+    return AppserverError.exit_code
+
+
+def _dispatch(arguments: list[str]) -> int:
+    word = arguments[0] if arguments else "-"
+    if word.startswith("-") or ":" in word:
+        return run.serve(run_parser().parse(arguments))
+    if word not in COMMANDS:
+        raise UsageError(unknown_word(word))
+    if word not in _COMMANDS:
+        raise ControlError(f"{word}: not supported yet")
+    parser, command = _COMMANDS[word]
+    return command(parser().parse(arguments[1:]))
+
+
+_COMMANDS: dict[str, tuple[Callable[[], Parser], Callable[[argparse.Namespace], int]]] = {
+    "check": (check_parser, run.check),
+    "settings": (settings_parser, run.show_settings),
+    **control.COMMANDS,
+}

@@ -1,0 +1,62 @@
+"""The run itself, and the commands about the settings of one: `check` and `settings`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+
+from appserver.cli.options import loader
+from appserver.cli.output import show
+from appserver.errors import ApplicationImportError, UsageError
+from appserver.settings import Settings
+from appserver.settings.report import as_data, as_toml
+
+
+def serve(options: argparse.Namespace) -> int:
+    if options.watch:
+        raise UsageError("--watch: not supported yet")
+    read = loader(options, os.environ)
+    loaded = read()
+    from appserver.master import run
+
+    return run(loaded, read)
+
+
+def check(options: argparse.Namespace) -> int:
+    loaded = loader(options, os.environ)()
+    prefix = f"{loaded.path}: " if loaded.path else ""
+    show(f"{prefix}the settings are valid\n")
+    if options.app:
+        _check_application(loaded.settings)
+        show(f"{prefix}the application can be imported: {loaded.settings.app.target}\n")
+    return 0
+
+
+def _check_application(settings: Settings) -> None:
+    """Import the application in a child process; raises ApplicationImportError when that fails.
+
+    The child itself prints what is wrong, since only it knows, and nothing of the application comes back.
+    """
+    limit = settings.workers.boot_timeout
+    command = [sys.executable, "-m", "appserver.worker.check"]
+    try:
+        child = subprocess.run(command, input=settings.model_dump_json(), text=True, timeout=limit, check=False)
+    except subprocess.TimeoutExpired:
+        raise ApplicationImportError(
+            f"{settings.app.target} was not imported within {limit:g} s (workers.boot_timeout)"
+        ) from None
+    if child.returncode < 0:
+        raise ApplicationImportError(
+            f"importing {settings.app.target} ended its process with signal {-child.returncode}"
+        )
+    if child.returncode:
+        raise ApplicationImportError(f"{settings.app.target} cannot be imported (exit code {child.returncode})")
+
+
+def show_settings(options: argparse.Namespace) -> int:
+    loaded = loader(options, os.environ)()
+    show(as_toml(loaded) if options.format == "toml" else json.dumps(as_data(loaded), indent=2) + "\n")
+    return 0

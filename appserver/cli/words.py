@@ -1,0 +1,14 @@
+"""The words that an operator can begin with, and what was probably meant by another one."""
+
+from __future__ import annotations
+
+import difflib
+
+COMMANDS = ("check", "settings", "status", "top", "reload", "scale", "stop", "stacks", "reopen-logs", "upgrade")
+
+
+def unknown_word(word: str) -> str:
+    """Say that a word is no command, and what to do."""
+    near = difflib.get_close_matches(word, COMMANDS, n=1)
+    hint = f"did you mean {near[0]}?" if near else "appserver --help lists the commands"
+    return f"{word!r} is neither a command nor an application (module:attribute); {hint}"

@@ -1,0 +1,19 @@
+"""How the master is watched and controlled: HTTP on `admin.bind`, and the same with more on the control socket.
+
+It owns the two addresses, the paths below them and who may use which. It must not know how the master does what is asked
+of it: it sees the master as `operations.Operations`, and decides nothing.
+
+    operations     what can be asked of a master
+    routes         the paths, and what each answers
+    application    the ASGI application over them: methods, errors, permission
+    credentials    a listening socket that knows who connects
+    sites          binding the addresses, serving on them, moving them at a reload; start reading here
+
+It is served by the project's own engine, in the master's event loop: it answers while every worker is blocked.
+"""
+
+from __future__ import annotations
+
+from appserver.master.admin.sites import Admin
+
+__all__ = ["Admin"]

@@ -1,0 +1,145 @@
+"""The paths, and what each answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from appserver.master.admin.operations import Operations
+
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete response."""
+
+    status: int
+    body: bytes
+    content_type: str = TEXT
+    fields: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a route may look at: the query, and the members of the JSON object that was sent."""
+
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, object] = field(default_factory=dict)
+
+    def integer(self, name: str) -> int | None:
+        """A whole number out of the body; None where there is none. Raises BadRequestError for anything else."""
+        value = self.body.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+            raise BadRequestError(f"{name}: expected a whole number")
+        return value
+
+    def flag(self, name: str) -> bool:
+        """A boolean out of the body, false where there is none. Raises BadRequestError for anything else."""
+        value = self.body.get(name, False)
+        if not isinstance(value, bool):
+            raise BadRequestError(f"{name}: expected true or false")
+        return value
+
+    def allow(self, *names: str) -> None:
+        """Raise BadRequestError if the body has other members: a slip must not become another command."""
+        unknown = self.body.keys() - set(names)
+        if unknown:
+            raise BadRequestError(
+                f"{', '.join(sorted(unknown))}: unknown; expected {' or '.join(names) or 'no members'}"
+            )
+
+
+class BadRequestError(Exception):
+    """The request does not say what is wanted, in the form that it is wanted in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What a path answers to its method."""
+
+    method: Literal["GET", "POST"]
+    answer: Callable[[Operations, Request], Awaitable[Answer]]
+
+
+def text(status: int, message: str) -> Answer:
+    return Answer(status, f"{message}\n".encode())
+
+
+def data(status: int, value: object) -> Answer:
+    return Answer(status, json.dumps(value).encode() + b"\n", JSON)
+
+
+async def _livez(_master: Operations, _request: Request) -> Answer:
+    return text(200, "alive")
+
+
+async def _readyz(master: Operations, _request: Request) -> Answer:
+    reason = master.unreadiness()
+    return text(200, "ready") if reason is None else text(503, reason)
+
+
+async def _status(master: Operations, _request: Request) -> Answer:
+    return data(200, master.status())
+
+
+async def _reload(master: Operations, request: Request) -> Answer:
+    request.allow()
+    verdict = await master.reload()
+    fields = {"result": verdict.result, "reason": verdict.reason, "generation": verdict.generation}
+    return data(200 if verdict.result == "ok" else 409, fields)
+
+
+async def _scale(master: Operations, request: Request) -> Answer:
+    request.allow("count", "delta")
+    count, delta = request.integer("count"), request.integer("delta")
+    if (count is None) == (delta is None):
+        raise BadRequestError('expected {"count": N}, or {"delta": 1} or {"delta": -1}')
+    if count is not None and count < 1:
+        raise BadRequestError(f"count: {count}: expected at least 1 worker")
+    return data(200, master.scale(count, delta or 0))
+
+
+async def _stop(master: Operations, request: Request) -> Answer:
+    request.allow("now")
+    master.stop(now=request.flag("now"))
+    return data(202, {"state": "stopping"})
+
+
+async def _reopen_logs(master: Operations, request: Request) -> Answer:
+    request.allow()
+    master.reopen_logs()
+    return data(200, {"result": "ok"})
+
+
+async def _upgrade(master: Operations, request: Request) -> Answer:
+    request.allow()
+    return data(200, {"result": "ok", "reason": await master.upgrade()})
+
+
+async def _stacks(master: Operations, request: Request) -> Answer:
+    number = request.query.get("worker")
+    if number is not None and not (number.isascii() and number.isdigit() and len(number) < 10):
+        raise BadRequestError("worker: expected the number of a worker")
+    return data(200, {"workers": await master.stacks(None if number is None else int(number))})
+
+
+WATCHING: Mapping[str, Route] = {
+    "/livez": Route("GET", _livez),
+    "/readyz": Route("GET", _readyz),
+    "/status": Route("GET", _status),
+}
+"""What changes nothing, and is for anybody who can reach `admin.bind`."""
+
+CONTROLLING: Mapping[str, Route] = {
+    "/reload": Route("POST", _reload),
+    "/scale": Route("POST", _scale),
+    "/stop": Route("POST", _stop),
+    "/reopen-logs": Route("POST", _reopen_logs),
+    "/upgrade": Route("POST", _upgrade),
+    "/stacks": Route("GET", _stacks),
+}
+"""What changes the server, or shows what is in the application: for the control socket alone."""
