@@ -50,7 +50,7 @@ class Console:
         self._colours = colours
 
     def paint(self, colour: str, words: str) -> str:
-        return f"{colour}{words}{RESET}" if self._colours and colour else words
+        return f"{colour}{words}{RESET}" if self._colours and colour and words else words
 
     def format(self, record: Record) -> bytes:
         """Format a record, as one line or, with what is long, as several."""
