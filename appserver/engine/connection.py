@@ -155,7 +155,7 @@ class Connection(Link):
             self._start(exchange)
         if self._receiving is not None:
             self._await_body(self._receiving)
-        elif self.exchange is None:
+        elif not self._parser.paused:
             self._await_request()
         elif exchange is None and not self._parser.idle:
             self._pause_reading()  # a pipelined request has to wait for this one
@@ -233,18 +233,21 @@ class Connection(Link):
                 self._linger()
         elif self._receiving is not None:
             self._await_body(self._receiving)
-        elif not self._parser.idle or self._half_closed:
+        elif self.congested or self._half_closed or not self._parser.idle:
             # Not from within the application's `send`; and other connections have their turn first.
             self._service.loop.call_soon(self._resume)
         else:
             self._parser.paused = False
             self._read_by = self.deadline = now + self._service.keepalive_timeout
-            if self.congested:
-                self._set_deadline()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self._closing and self.exchange is None and self._parser.paused:
+            self._resume()
 
     def _resume(self) -> None:
-        """Go on with what has arrived during the last request."""
-        if self._closing:
+        """Go on with what has arrived during the last request, once its response is on its way."""
+        if self._closing or self.congested or not self._parser.paused:
             return
         self._resume_reading()
         try:
@@ -390,5 +393,5 @@ class Connection(Link):
             self.encoder.keep_alive = False
 
     def close_if_idle(self) -> None:
-        if self.exchange is None and self._receiving is None and not self._closing and self._parser.idle:
+        if not self._closing and not self._parser.paused and self._parser.idle:
             self._close()

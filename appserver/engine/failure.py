@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from traceback import StackSummary
+from types import FrameType
+from typing import Any
 
 from appserver.engine.admission import Overload
 from appserver.engine.exchange import DONE, GONE, ClientDisconnected, Exchange
 from appserver.engine.service import Service
 from appserver.errors import RequestError
 
-STACK_DEPTH = 16
+STACK_DEPTH = 64
+"""Frames; deeper is recursion, or middleware that nobody reads."""
 
 
 def report_failure(service: Service, exchange: Exchange, error: BaseException | None) -> None:
@@ -40,9 +43,21 @@ def report_timeout(service: Service, exchange: Exchange, error: RequestError) ->
 
 
 def describe_stack(task: asyncio.Task[None]) -> str:
-    """Where a task waits, as text: outermost call first."""
-    frames = task.get_stack(limit=STACK_DEPTH)
-    return "".join(StackSummary.extract((frame, frame.f_lineno) for frame in frames).format())
+    """Where an application waits, as text, outermost call first.
+
+    `Task.get_stack` shows a suspended coroutine's own frame only; what that awaits has to be followed.
+    """
+    frames: list[tuple[FrameType, int]] = []
+    awaited: Any = task.get_coro()
+    while awaited is not None and len(frames) < STACK_DEPTH:
+        frame = next(
+            filter(None, (getattr(awaited, name, None) for name in ("cr_frame", "gi_frame", "ag_frame"))), None
+        )
+        if frame is not None and frame.f_globals.get("__package__") != __package__:
+            frames.append((frame, frame.f_lineno))
+        links = (getattr(awaited, name, None) for name in ("cr_await", "gi_yieldfrom", "ag_await"))
+        awaited = next(filter(None, links), None)
+    return "".join(StackSummary.extract(iter(frames)).format())
 
 
 def stop_loop(error: BaseException) -> None:

@@ -133,6 +133,9 @@ class FakeTransport(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.closed
 
+    def was_aborted(self) -> bool:
+        return self.aborted
+
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self.socket if name == "socket" else default
 
@@ -367,3 +370,9 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 async def silent(scope: Scope, receive: Receive, send: Send) -> None:
     """Answers without looking at the request."""
     await respond(send, b"ok")
+
+
+def rejected(world: World) -> dict[str, int]:
+    """The counter of refusals, without what has not happened."""
+    ints: Any = world.slot._ints
+    return {reason: ints[cell] for reason, cell in world.slot._rejected.items() if ints[cell]}
