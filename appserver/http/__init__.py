@@ -6,11 +6,12 @@ does wrong is a `RequestError` that carries the status to answer.
 
 A request goes through four stages, and each is one module:
 
-1. `parser` finds where a head ends and what follows it, and calls the handler. Start reading there.
+1. `parser` finds where a head begins and ends and what belongs to its body, and calls the handler. Start reading there.
 2. `grammar` says which octets are a head, and takes one apart. `backend_httptools` and `backend_h11` do the same with a
    library; they may decline a head, but what they return has to be what `grammar` returns.
 3. `head` decides what a head means: target, Host, framing, persistence, expectations, upgrade.
 4. `chunked` decodes a chunked body.
 
-So a library never decides where a message ends: that is where requests are smuggled, and the two would differ.
+So a library sees heads only, and never decides how long a body is: that is where requests are smuggled, and no two
+libraries agree on it. The way back is `response`.
 """

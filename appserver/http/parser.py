@@ -1,7 +1,7 @@
 """From octets to requests: where a head begins and ends, what belongs to its body, and what comes next.
 
-The parser finds the end of a head itself, within its limits, and has a lexer take the head apart. Bodies it delimits
-itself too, by what `head.interpret` decided. So no lexer sees more than one head, and none decides where a message ends.
+The parser finds a head within its limits and has a lexer take it apart; `head.interpret` decides what it means; and by
+that the parser delimits the body itself. No lexer reads a body.
 
     feed(octets) ─▶ [empty line] head ─▶ on_head ─▶ body ─▶ on_body … ─▶ on_end ─▶ the next head
                                           │

@@ -17,7 +17,7 @@ CHUNKED = b"Transfer-Encoding: chunked"
 CLOSE_WITHIN = 3.0
 ANSWER_WITHIN = 5.0
 # How long to look for something that must not come.
-QUIET = 0.1
+QUIET = 0.05
 
 
 def request(line: bytes, *fields: bytes, body: bytes = b"", host: bytes | None = b"x") -> bytes:
