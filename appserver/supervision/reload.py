@@ -26,6 +26,8 @@ from appserver.supervision.states import WorkerState, ZygoteState
 # without being complete. Whoever waits for it has to be told at some time; the trying goes on.
 PATIENCE = 3
 
+STOPPING = "the server is stopping"
+
 
 class Transaction:
     """Begins, advances and finishes the reload in `state.reload`."""
@@ -38,8 +40,7 @@ class Transaction:
     def request(self, policy: Policy) -> None:
         """Reload, now or as soon as that is possible."""
         if self._state.stop:
-            self._processes.log("warning", "reload refused", reason="the server is stopping")
-            self._processes.do(FinishReload("refused", "the server is stopping"))
+            self._refuse()
             return
         self._state.pending = PendingReload(policy)
         if self._state.reload or not self._state.served:
@@ -92,10 +93,14 @@ class Transaction:
         """The server stops: no reload has a future, and its processes go with all the others."""
         reload = self._state.reload
         if reload:
-            self._finish("incomplete" if reload.committed else "rolled_back", "the server is stopping")
+            self._finish("incomplete" if reload.committed else "rolled_back", STOPPING)
         if self._state.pending:
             self._state.pending = None
-            self._processes.do(FinishReload("refused", "the server is stopping"))
+            self._refuse()
+
+    def _refuse(self) -> None:
+        self._processes.log("warning", "reload refused", reason=STOPPING)
+        self._processes.do(FinishReload("refused", STOPPING))
 
     def _begin(self, pending: PendingReload) -> None:
         self._state.pending = None
