@@ -116,16 +116,13 @@ def start_and_stop(application: ASGIApplication, mode: Mode = "auto") -> Log:
 
 
 def failing_startup(application: ASGIApplication, mode: Mode = "auto") -> StartupError:
-    """Start an application that does not come up; returns the error."""
+    """Start an application that does not come up; returns the error. Nothing of the application is left running."""
     errors: list[StartupError] = []
 
     async def scenario() -> None:
-        lifespan = Lifespan(application, mode, Log())
-        try:
-            await lifespan.startup()
-        except StartupError as error:
-            errors.append(error)
-        await lifespan.cancel()
+        with pytest.raises(StartupError) as raised:
+            await Lifespan(application, mode, Log()).startup()
+        errors.append(raised.value)
 
     run(scenario)
     return errors[0]

@@ -52,16 +52,17 @@ class Client:
 
 
 class Endless:
-    """An application whose response never ends by itself; it notes that it was closed."""
+    """An application whose response does not end before `stopped` is set; it notes that it was closed."""
 
     def __init__(self) -> None:
+        self.stopped = False
         self.running = threading.Semaphore(0)
         self.closed = threading.Semaphore(0)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
         start_response("200 OK", [])
         try:
-            while True:
+            while not self.stopped:
                 self.running.release()
                 yield b"part"
         finally:
@@ -159,10 +160,15 @@ def test_a_cancelled_request_ends_the_response_and_gives_its_thread_back() -> No
         for task in tasks:
             task.cancel()
         assert all(isinstance(result, asyncio.CancelledError) for result in await gathered(tasks))
-        await loop.run_in_executor(None, application.assert_closed, WORKERS)
+        sent = [len(client.messages) for client in clients]
+        try:
+            await loop.run_in_executor(None, application.assert_closed, WORKERS)
+        finally:
+            application.stopped = True  # a thread that goes on for ever would keep the tests from ending
         # Nothing is left of them: all threads are free for others.
         await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()}, timeout=5)
         assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert [len(client.messages) for client in clients] == sent, "sent for a request that was cancelled"
 
     asyncio.run(main())
 
