@@ -34,10 +34,10 @@ def process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
     root.handlers[:] = []
     yield
+    logs.configure(LoggingSettings(), process="master").close()
     root.handlers[:] = handlers
     root.setLevel(level)
     warnings.showwarning = show
     sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
-    logs.configure(LoggingSettings(), process="master").close()
