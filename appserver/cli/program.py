@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 
 from appserver import __version__
-from appserver.cli import control, run
+from appserver.cli import control, replacement, run
 from appserver.cli.options import Parser, check_parser, run_parser, settings_parser
 from appserver.cli.words import COMMANDS, unknown_word
 from appserver.errors import AppserverError, ControlError, SettingsError, UsageError
@@ -51,7 +51,9 @@ def _report_bug() -> int:
 def _dispatch(arguments: list[str]) -> int:
     word = arguments[0] if arguments else "-"
     if word.startswith("-") or ":" in word:
-        return run.serve(run_parser().parse(arguments))
+        return run.serve(run_parser().parse(arguments), arguments)
+    if word in replacement.WORDS:
+        return replacement.WORDS[word](arguments[1:])
     if word not in COMMANDS:
         raise UsageError(unknown_word(word))
     if word not in _COMMANDS:

@@ -7,22 +7,25 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from appserver.cli.options import loader
 from appserver.cli.output import show
+from appserver.cli.replacement import own_command
 from appserver.errors import ApplicationImportError, UsageError
 from appserver.settings import Settings
 from appserver.settings.report import as_data, as_toml
 
 
-def serve(options: argparse.Namespace) -> int:
+def serve(options: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Serve; `arguments` are those that the options were read from, to start with them again in place."""
     if options.watch:
         raise UsageError("--watch: not supported yet")
     read = loader(options, os.environ)
     loaded = read()
     from appserver.master import run
 
-    return run(loaded, read)
+    return run(loaded, read, own_command(arguments))
 
 
 def check(options: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ Of `worker` it knows nothing but `worker.messages`.
 
 from __future__ import annotations
 
-from appserver.master.program import run
+from appserver.master.program import check_take_over, run, take_over
+from appserver.master.upgrade import Command
 
-__all__ = ["run"]
+__all__ = ["Command", "check_take_over", "run", "take_over"]

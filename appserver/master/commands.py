@@ -31,15 +31,11 @@ STOPPING = ("stopping", "stopped")
 class Commands:
     """The `Operations` of a master."""
 
-    def __init__(
-        self, master: Master, supervisor: Supervisor, scoreboard: Scoreboard, listeners: ListenerSet, started_at: float
-    ) -> None:
-        """`started_at` is in seconds since the epoch."""
+    def __init__(self, master: Master, supervisor: Supervisor, scoreboard: Scoreboard, listeners: ListenerSet) -> None:
         self._master = master
         self._supervisor = supervisor
         self._scoreboard = scoreboard
         self._listeners = listeners
-        self._started_at = started_at
 
     # ---- looking ------------------------------------------------------------------------------------------------------
 
@@ -61,7 +57,7 @@ class Commands:
             "pid": os.getpid(),
             "state": self._supervisor.state,
             "generation": self._supervisor.generation,
-            "started_at": _moment(self._started_at),
+            "started_at": _moment(self._master.started_at),
             "listeners": self._listeners.names(),
             "last_reload": last and {"result": last.result, "reason": last.reason, "at": _moment(last.at)},
             "workers": [self._worker(worker) for worker in self._supervisor.workers()],

@@ -18,6 +18,7 @@ from typing import Any
 from appserver import __version__
 from appserver.errors import UpgradeError
 from appserver.master.plan import Plan
+from appserver.master.verdicts import Verdict
 from appserver.settings import Loaded
 from appserver.settings.transfer import read_settings
 from appserver.supervision.snapshot import decode, encode
@@ -31,6 +32,17 @@ class ListenerRecord:
 
     bind: str
     index: int
+    fd: int
+    name: str
+    path: str | None = None
+
+
+@dataclass(slots=True)
+class SiteRecord:
+    """A socket of an admin address; `controls` if commands are taken on it."""
+
+    bind: str
+    controls: bool
     fd: int
     name: str
     path: str | None = None
@@ -98,21 +110,27 @@ class PlansRecord:
 class Handover:
     """All that the master knows and holds."""
 
-    version: str
     scoreboard: int
     supervisor: dict[str, Any]
     plans: PlansRecord
     listeners: list[ListenerRecord]
     zygotes: list[ZygoteRecord]
     workers: list[WorkerRecord]
+    sites: list[SiteRecord] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
     """Descriptors that the program was started with and that a reload may want."""
+    started_at: float = 0.0
+    """When the server was started, in seconds since the epoch."""
+    last_reload: Verdict | None = None
+    version: str = __version__
+    """Of the program that hands over."""
 
     def descriptors(self) -> Iterator[int]:
         """Everything that has to be passed on with it."""
         yield self.scoreboard
         yield from self.kept
         yield from (listener.fd for listener in self.listeners)
+        yield from (site.fd for site in self.sites)
         yield from (zygote.channel for zygote in self.zygotes if zygote.channel is not None)
         for worker in self.workers:
             yield worker.channel

@@ -11,12 +11,16 @@ from collections.abc import Callable, Iterator
 from functools import singledispatchmethod
 
 from appserver.errors import AppserverError
+from appserver.master import signals
 from appserver.master.admin import Admin
-from appserver.master.children import Child, reap_strangers, resident_memory
+from appserver.master.children import Child, reap_strangers
 from appserver.master.commands import Commands
+from appserver.master.handover import Handover, PlansRecord
 from appserver.master.listeners import ListenerSet
 from appserver.master.log_files import prepare_log_files
+from appserver.master.notify import Announcer, Notifier
 from appserver.master.plan import Plan, refuse_fixed
+from appserver.master.upgrade import Command, Upgrade
 from appserver.master.verdicts import Verdict, Verdicts
 from appserver.master.workers import WorkerHandle
 from appserver.master.zygotes import ZygoteHandle
@@ -40,7 +44,6 @@ from appserver.supervision.events import (
     ForkFailed,
     Observed,
     ReloadRequested,
-    Sample,
     ScaleRequested,
     StopRequested,
     Tick,
@@ -70,7 +73,10 @@ class Master:
         scoreboard: Scoreboard,
         supervisor: Supervisor,
         output: LogOutput,
+        notifier: Notifier,
+        command: Command,
     ) -> None:
+        """`command` is how the program was started, for starting it again in place."""
         self._reread = reread
         self._listeners = listeners
         self._admin = admin
@@ -88,15 +94,24 @@ class Master:
         self._interrupted = False
         self._timer: asyncio.TimerHandle | None = None
         self.verdicts = Verdicts()
-        self._commands = Commands(self, supervisor, scoreboard, listeners, time.time())
+        self.started_at = time.time()
+        self._announcer = Announcer(notifier, supervisor, self.verdicts, scoreboard)
+        self._upgrade = Upgrade(command, supervisor, self._hand_over, output)
 
-    async def run(self) -> int:
-        """Supervise until the supervisor says `Exit`; returns the exit code."""
+    async def run(self, handover: Handover | None = None) -> int:
+        """Supervise until the supervisor says `Exit`; returns the exit code.
+
+        With a `handover` go on from there; the supervisor has been restored from it already.
+        """
         self._loop = asyncio.get_running_loop()
         self._exit: asyncio.Future[int] = self._loop.create_future()
+        if handover is not None:
+            self._take_over(handover)
         self._install_signals()
-        self._admin.start(self._commands)
-        self._perform_all(self._supervisor.start(time.monotonic()))
+        self._admin.start(Commands(self, self._supervisor, self._scoreboard, self._listeners))
+        if handover is None:
+            self._perform_all(self._supervisor.start(time.monotonic()))
+        self._announcer.start(self._loop)
         self._observe()
         code = await self._exit
         await self._admin.stop()
@@ -120,6 +135,7 @@ class Master:
         finally:
             self._handling = False
         self._set_timer()
+        self._announcer.look()
 
     def _handle(self, event: Event) -> None:
         match event:
@@ -278,10 +294,11 @@ class Master:
         add(signal.SIGQUIT, self.post, StopRequested(now=True))
         add(signal.SIGHUP, self.reload)
         add(signal.SIGUSR1, self.reopen_logs)
-        add(signal.SIGUSR2, self._log.warning, "not supported yet: upgrade in place (USR2)")
+        add(signal.SIGUSR2, self.upgrade)
         add(signal.SIGTTIN, self.post, ScaleRequested(delta=1))
         add(signal.SIGTTOU, self.post, ScaleRequested(delta=-1))
         add(signal.SIGCHLD, self._reap_strangers)
+        signals.unblock()
 
     def _interrupt(self) -> None:
         self.post(StopRequested(now=self._interrupted))
@@ -306,6 +323,7 @@ class Master:
 
         What is returned waits for the verdict.
         """
+        self._announcer.reload_requested()
         try:
             loaded = self._reread()
             refuse_fixed(self._serving.settings, loaded.settings)
@@ -315,7 +333,9 @@ class Master:
             self._scoreboard.reload_finished("refused")
             self._log.error("reload finished", result="refused", reason=str(error))
             self._let_go()
-            return self.verdicts.refuse(str(error))
+            verdict = self.verdicts.refuse(str(error))
+            self._announcer.look()
+            return verdict
         for change in differences(self._serving.settings, loaded.settings):
             self._log.info("setting changed", key=change.key, old=change.old, new=change.new)
         self._wanted = Plan.of(loaded)
@@ -324,9 +344,35 @@ class Master:
         self.post(ReloadRequested(self._wanted.policy))
         return verdict
 
-    async def upgrade(self) -> str:
-        """Replace the program in place."""
-        raise NotImplementedError("not supported yet: upgrade in place")
+    # ---- the program itself -------------------------------------------------------------------------------------------
+
+    def upgrade(self) -> asyncio.Future[str]:
+        """Replace the program in place; what is returned says what becomes of that (see `Upgrade.request`)."""
+        return self._upgrade.request(self._serving.settings.workers.boot_timeout)
+
+    def _hand_over(self) -> Handover:
+        living = [generation.number for generation in self._supervisor.generations()]
+        return Handover(
+            scoreboard=self._scoreboard.fd,
+            supervisor=self._supervisor.dump(),
+            plans=PlansRecord.of(self._serving, self._wanted, {number: self._plans[number] for number in living}),
+            listeners=self._listeners.records(),
+            zygotes=[zygote.record() for zygote in self._zygotes.values()],
+            workers=[worker.record() for worker in self._workers.values()],
+            sites=self._admin.records(),
+            kept=self._listeners.passed(),
+            started_at=self.started_at,
+            last_reload=self.verdicts.last,
+        )
+
+    def _take_over(self, handover: Handover) -> None:
+        self._serving, self._wanted, self._plans = handover.plans.restore()
+        for zygote in handover.zygotes:
+            self._zygotes[zygote.generation] = ZygoteHandle.restore(zygote, self._loop, self.post)
+        for worker in handover.workers:
+            self._workers[worker.worker] = WorkerHandle.restore(worker, self._loop, self.post)
+        self.started_at = handover.started_at
+        self.verdicts.last = handover.last_reload
 
     # ---- looking ------------------------------------------------------------------------------------------------------
 
@@ -337,21 +383,17 @@ class Master:
     def _children(self) -> Iterator[Child]:
         yield from (zygote.child for zygote in self._zygotes.values())
         yield from (worker.child for worker in self._workers.values() if worker.child is not None)
+        if self._upgrade.child is not None:
+            yield self._upgrade.child
 
     def _observe(self) -> None:
         """Report once a second how the workers are, from the scoreboard and the kernel."""
         now = time.monotonic()
-        samples = [self._sample(worker, now) for worker in self._workers.values() if worker.child is not None]
+        samples = [
+            worker.sample(self._scoreboard.slot(worker.number - 1), now)
+            for worker in self._workers.values()
+            if worker.child is not None
+        ]
         self._loop.call_later(OBSERVATION_INTERVAL, self._observe)
         self.post(Observed(tuple(samples)))
-
-    def _sample(self, worker: WorkerHandle, now: float) -> Sample:
-        slot = self._scoreboard.slot(worker.number - 1)
-        beat = slot.heartbeat_at
-        return Sample(
-            worker=worker.worker,
-            heartbeat_age=now - beat if beat else None,
-            requests=slot.requests,
-            rss_bytes=resident_memory(worker.pid),
-            age=now - worker.forked_at,
-        )
+        self._announcer.pulse()

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from appserver.errors import Problem, SettingsError
+from appserver.master import activation
 from appserver.master.cpus import available_cpus
 from appserver.settings import Loaded, Settings, differences, read_env_file
 from appserver.supervision.policy import Policy
@@ -15,6 +16,8 @@ FIXED = {
     "admin.pid_file": "whoever watches the server knows it by this file",
     "metrics.buckets": "the counts in the old buckets cannot be put into new ones",
 }
+
+NOT_PASSED_ON = {*activation.VARIABLES, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,12 @@ class Plan:
     def environment(self) -> dict[str, str]:
         """The environment of the generation's processes: this process's, with `app.env_file` over it.
 
+        What a service manager has said to the master, and to nobody else, is left out (sd_notify(3), sd_listen_fds(3)).
         Raises SettingsError when the file cannot be read (any more).
         """
         path = self.settings.app.env_file
-        return {**os.environ, **(read_env_file(path) if path else {})}
+        own = {name: value for name, value in os.environ.items() if name not in NOT_PASSED_ON}
+        return {**own, **(read_env_file(path) if path else {})}
 
 
 def refuse_fixed(old: Settings, new: Settings) -> None:

@@ -9,12 +9,13 @@ import os
 import signal
 import time
 
-from appserver.master.children import Child
+from appserver.master.children import Child, resident_memory
 from appserver.master.handover import WorkerRecord
 from appserver.master.stacks import StacksFile
 from appserver.master.zygotes import Post, ZygoteHandle, failure_of
-from appserver.supervision.events import ExitStatus, WorkerExited, WorkerFailed, WorkerReady
+from appserver.supervision.events import ExitStatus, Sample, WorkerExited, WorkerFailed, WorkerReady
 from appserver.telemetry.logs import get_logger
+from appserver.telemetry.scoreboard import WorkerSlot
 from appserver.worker.messages import STACKS_SIGNAL, BootFailed, Channel, Message, Ready, ReportTasks, TasksReported
 
 # What a blocked worker gets to write its stacks, in seconds: the kernel interrupts it, and writing takes milliseconds.
@@ -93,6 +94,17 @@ class WorkerHandle:
             stacks=self._stacks.fd,
             stacks_read=self._stacks.read_to,
             forked_at=self.forked_at,
+        )
+
+    def sample(self, slot: WorkerSlot, now: float) -> Sample:
+        """How the worker is, from its slot on the scoreboard and from the kernel."""
+        beat = slot.heartbeat_at
+        return Sample(
+            worker=self.worker,
+            heartbeat_age=now - beat if beat else None,
+            requests=slot.requests,
+            rss_bytes=resident_memory(self.pid),
+            age=now - self.forked_at,
         )
 
     @property

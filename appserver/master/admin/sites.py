@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from appserver.engine.listener import Listener
 from appserver.engine.server import Server
 from appserver.master.admin.application import AdminApplication
 from appserver.master.admin.credentials import CredentialSocket, denial
 from appserver.master.admin.operations import Operations
+from appserver.master.handover import SiteRecord
 from appserver.master.listeners import BoundListener, bind
 from appserver.settings import Address, AdminSettings, HTTPSettings, ListenerSettings, UnixAddress, WorkersSettings
+from appserver.settings.address import parse_address
 from appserver.telemetry.logs import get_logger
 from appserver.telemetry.scoreboard import Scoreboard, WorkerSlot, WorkerState
 
@@ -32,18 +36,32 @@ Place = tuple[Address, bool]  # the address, and whether it is for control
 class Site:
     """One address: bound when it is made, served when the event loop runs."""
 
-    def __init__(self, place: Place) -> None:
-        """Bind. Raises ListenerError."""
-        address, self._controls = place
-        if self._controls:
-            # The mode is the first of two locks; the second is the look at who has connected.
-            (bound,) = bind(ListenerSettings(bind=address, mode="0600"))
-            self._bound: tuple[BoundListener, ...] = (replace(bound, socket=CredentialSocket.take_over(bound.socket)),)
-        else:
-            self._bound = bind(ListenerSettings(bind=address))
+    def __init__(self, bound: tuple[BoundListener, ...], *, controls: bool) -> None:
+        """Hold what is bound; `controls` if commands are taken there."""
+        self._controls = controls
+        if controls:
+            bound = tuple(replace(one, socket=CredentialSocket.take_over(one.socket)) for one in bound)
+        self._bound = bound
         self._server: Server | None = None
-        for listener in self._bound:
-            get_logger("appserver.master").info("admin listening", address=listener.name, controls=self._controls)
+
+    @classmethod
+    def bind(cls, place: Place) -> Site:
+        """Bind an address. Raises ListenerError."""
+        address, controls = place
+        # The mode is the first of two locks; the second is the look at who has connected.
+        settings = ListenerSettings(bind=address, mode="0600") if controls else ListenerSettings(bind=address)
+        site = cls(bind(settings), controls=controls)
+        for name in site.names:
+            get_logger("appserver.master").info("admin listening", address=name, controls=controls)
+        return site
+
+    def records(self, place: Place) -> list[SiteRecord]:
+        """What a program that takes over has to know."""
+        address, controls = place
+        return [
+            SiteRecord(str(address), controls, one.socket.fileno(), one.name, str(one.path) if one.path else None)
+            for one in self._bound
+        ]
 
     @property
     def names(self) -> list[str]:
@@ -113,7 +131,7 @@ class Admin:
         try:
             for place in _places(wanted):
                 if place not in self._sites:
-                    added[place] = Site(place)
+                    added[place] = Site.bind(place)
         except BaseException:
             for site in added.values():
                 site.close()
@@ -122,6 +140,23 @@ class Admin:
         if self._master is not None:
             for site in added.values():
                 site.serve(self._master)
+
+    @classmethod
+    def restore(cls, records: Sequence[SiteRecord]) -> Admin:
+        """Hold the sites that the program before this one has bound. Raises ValueError if an address has no meaning."""
+        bound: dict[Place, tuple[BoundListener, ...]] = {}
+        for record in records:
+            place = parse_address(record.bind), record.controls
+            path = Path(record.path) if record.path else None
+            one = BoundListener(socket.socket(fileno=record.fd), record.name, path)
+            bound[place] = (*bound.get(place, ()), one)
+        admin = cls()
+        admin._sites = {place: Site(found, controls=place[1]) for place, found in bound.items()}
+        return admin
+
+    def records(self) -> list[SiteRecord]:
+        """What a program that takes over has to know."""
+        return [record for place, site in self._sites.items() for record in site.records(place)]
 
     def start(self, master: Operations) -> None:
         """Serve; to be called in the running event loop."""

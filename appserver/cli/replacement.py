@@ -1,0 +1,47 @@
+"""The hidden words with which a running master starts its successor (see `appserver.master.upgrade`).
+
+    take-over FD …          go on as the master that hands over what is behind the descriptor
+    take-over-check FD …    find out whether that would work
+
+What follows is the command line that the server was started with.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from appserver.cli.options import loader, run_parser
+
+if TYPE_CHECKING:
+    from appserver.master import Command
+
+
+def own_command(arguments: Sequence[str]) -> Command:
+    """How this program was started, with these arguments of a run."""
+    from appserver.master import Command
+
+    # sys.argv is what follows the program, with one name for it: "-m appserver" becomes the path of __main__.py.
+    program = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]
+    return Command((sys.executable, *program), tuple(arguments))
+
+
+def _take_over(arguments: Sequence[str]) -> int:
+    from appserver.master import take_over
+
+    fd, *run = arguments
+    return take_over(int(fd), loader(run_parser().parse(run), os.environ), own_command(run))
+
+
+def _check(arguments: Sequence[str]) -> int:
+    from appserver.master import check_take_over
+
+    fd, *run = arguments
+    loader(run_parser().parse(run), os.environ)()
+    check_take_over(int(fd))
+    return 0
+
+
+WORDS: dict[str, Callable[[Sequence[str]], int]] = {"take-over": _take_over, "take-over-check": _check}
