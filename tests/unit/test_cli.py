@@ -218,13 +218,16 @@ class TestWords:
     ) -> None:
         assert expected in refused(*arguments)
 
-    @pytest.mark.parametrize(
-        "command", ["status", "top", "reload", "scale", "stop", "stacks", "reopen-logs", "upgrade"]
-    )
-    def test_a_command_to_a_running_server_is_known_but_not_supported_yet(
+    def test_a_command_that_is_not_built_yet_is_known(self, refused: Callable[..., str]) -> None:
+        assert refused("top", "--json", "3", code=1) == "appserver: top: not supported yet\n"
+
+    @pytest.mark.parametrize("command", ["status", "reload", "scale 3", "stop", "stacks", "reopen-logs", "upgrade"])
+    def test_a_command_to_a_running_server_wants_to_know_which(
         self, refused: Callable[..., str], command: str
     ) -> None:
-        assert refused(command, "--json", "3", code=1) == f"appserver: {command}: not supported yet\n"
+        said = refused(*command.split())
+        assert "which server? " in said
+        assert f"    appserver {command.split(maxsplit=1)[0]} --config server.toml\n" in said
 
     @pytest.mark.parametrize(
         ("arguments", "expected"),
