@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from appserver.engine.connection import Connection
+from appserver.engine.link import Link
 from appserver.engine.listener import Listener
 from appserver.engine.scope import Address, scope_template
 from appserver.engine.service import Service
@@ -45,13 +46,16 @@ class Acceptor:
         self._waiting = False
         self._timer: asyncio.TimerHandle | None = None
         self._stepped_back = False
-        self._adopted: set[socket.socket] = set()  # accepted, but not yet a connection of the service
+        self._adopted: set[Link] = set()  # connections that have been accepted, but may not have a transport yet
+        if listener.socket.family != socket.AF_UNIX:
+            # Accepted sockets inherit it, and asyncio sets it only on those of which it knows that they are TCP.
+            listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server = _server_address(listener.socket)
         self._template = None if server is None else self._make_template(server)
 
     @property
     def adopting(self) -> bool:
-        """Whether an accepted connection is still on its way to the service."""
+        """Whether a connection has been accepted that the service does not know yet."""
         return bool(self._adopted)
 
     def start(self) -> None:
@@ -95,7 +99,7 @@ class Acceptor:
 
     def _woken(self) -> None:
         service = self._service
-        if len(service.connections) + len(self._adopted) >= self._max_connections:
+        if len(service.connections) + len(self._adopted - service.connections) >= self._max_connections:
             self._pause()
         elif service.slot.connections_ahead() > 1 and not self._stepped_back:
             self._stepped_back = True
@@ -119,20 +123,20 @@ class Acceptor:
             self._service.logger.error("cannot accept", listener=self._listener.name, detail=detail)  # noqa: TRY400  # no bug of ours
             self._pause(EXHAUSTED_PAUSE)
             return False
-        self._adopted.add(connected)
-        asyncio.Task(self._adopt(connected, peer), loop=self._service.loop)
+        template = self._template or self._make_template(_address(connected.getsockname()))
+        connection = Connection(self._service, _address(peer) if peer else None, template)
+        self._adopted.add(connection)
+        asyncio.Task(self._adopt(connected, connection), loop=self._service.loop)
         return True
 
-    async def _adopt(self, connected: socket.socket, client: Any) -> None:
-        """Make a connection of an accepted socket."""
+    async def _adopt(self, connected: socket.socket, connection: Connection) -> None:
+        """Give a connection its transport."""
         try:
-            template = self._template or self._make_template(_address(connected.getsockname()))
-            connection = Connection(self._service, _address(client) if client else None, template)
             await self._service.loop.connect_accepted_socket(lambda: connection, connected)
         except OSError:
             connected.close()  # the client has gone already
         finally:
-            self._adopted.discard(connected)
+            self._adopted.discard(connection)
 
     def _make_template(self, server: tuple[str, int | None]) -> dict[str, Any]:
         return scope_template(scheme="http", server=server, root_path=self._service.root_path)

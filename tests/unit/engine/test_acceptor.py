@@ -1,0 +1,123 @@
+"""appserver.engine.acceptor: listeners of every kind, and when not to accept."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appserver.asgi.types import Receive, Scope, Send
+from appserver.settings import WorkersSettings
+from tests.unit.engine.serving import listen, make_slot, serving
+from tests.unit.engine.world import LOOPS, echo, request, respond, run
+
+pytestmark = pytest.mark.parametrize("loop", LOOPS)
+
+
+async def describe(scope: Scope, receive: Receive, send: Send) -> None:
+    await respond(send, repr((scope["server"], scope["client"] and scope["client"][0])).encode())
+
+
+class TestAddresses:
+    @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+    def test_a_listener_on_an_address(self, loop: str, address: str) -> None:
+        async def scenario() -> None:
+            async with serving(describe, listen(address)) as served:
+                port = served.listener.socket.getsockname()[1]
+                peer = await served.connect()
+                peer.send(request())
+                assert (await peer.response()).body == repr(((address, port), address)).encode()
+                await peer.close()
+
+        run(scenario, loop)
+
+    def test_a_listener_on_all_addresses_tells_which_one_the_client_reached(self, loop: str) -> None:
+        async def scenario() -> None:
+            async with serving(describe, listen("0.0.0.0")) as served:
+                port = served.listener.socket.getsockname()[1]
+                peer = await served.connect("127.0.0.2")
+                peer.send(request())
+                assert (await peer.response()).body == repr((("127.0.0.2", port), "127.0.0.1")).encode()
+                await peer.close()
+
+        run(scenario, loop)
+
+    def test_a_listener_on_a_path(self, loop: str, tmp_path: Path) -> None:
+        async def scenario() -> None:
+            path = tmp_path / "s.sock"
+            async with serving(describe, listen(path)) as served:
+                peer = await served.connect()
+                peer.send(request())
+                assert (await peer.response()).body == repr(((str(path), None), None)).encode()
+                await peer.close()
+
+        run(scenario, loop)
+
+    def test_small_responses_are_not_held_back_by_the_kernel(self, loop: str) -> None:
+        async def scenario() -> None:
+            async with serving(echo) as served:
+                peer = await served.connect()
+                await served.accepted(1)
+                (connection,) = served.server._service.connections
+                accepted = connection._transport.get_extra_info("socket")
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                await peer.close()
+
+        run(scenario, loop)
+
+
+class TestAccepting:
+    def test_the_backlog_stays_as_it_was_set(self, loop: str) -> None:
+        def backlog(listening: socket.socket) -> int:
+            info = listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+            return int.from_bytes(info[28:32], "little")  # tcpi_sacked: of a listening socket, its backlog
+
+        async def scenario() -> None:
+            async with serving(echo, listen(backlog=123)) as served:
+                assert backlog(served.listener.socket) == 123
+
+        run(scenario, loop)
+
+    def test_beyond_max_connections_others_wait_in_the_backlog(self, loop: str) -> None:
+        async def scenario() -> None:
+            async with serving(echo, workers=WorkersSettings(max_connections=2)) as served:
+                first, second, third = [await served.connect() for _ in range(3)]
+                await served.accepted(2)
+                third.send(request("/third"))
+                await asyncio.sleep(0.05)
+                assert served.slot.connections == 2
+                await first.close()
+                assert (await third.response()).body == b"GET /third "
+                await second.close()
+                await third.close()
+
+        run(scenario, loop)
+
+    def test_a_busier_worker_leaves_a_connection_to_another_one_once(self, loop: str) -> None:
+        class BusySlot:
+            """The slot of a worker that has more connections than another one."""
+
+            def __init__(self) -> None:
+                self.slot = make_slot()
+                self.asked = 0
+
+            def connections_ahead(self) -> int:
+                self.asked += 1
+                return 5
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self.slot, name)
+
+        async def scenario() -> None:
+            slot: Any = BusySlot()
+            async with serving(echo, slot=slot) as served:
+                peer = await served.connect()
+                peer.send(request())
+                assert (await peer.response()).status == 200, "the other one may be busy in another way"
+                assert slot.asked >= 1
+                await peer.close()
+
+        run(scenario, loop)
