@@ -15,7 +15,7 @@ from appserver.master.children import resident_memory
 from appserver.master.listeners import ListenerSet
 from appserver.master.verdicts import Verdict
 from appserver.master.workers import WorkerHandle
-from appserver.supervision.events import ScaleRequested, StopRequested
+from appserver.supervision.events import ScaleRequested
 from appserver.supervision.records import Worker
 from appserver.supervision.states import WorkerState
 from appserver.supervision.supervisor import Supervisor
@@ -108,8 +108,7 @@ class Commands:
 
     def stop(self, *, now: bool) -> None:
         """Stop, gracefully unless `now`. Asked for again, a graceful stop stays one."""
-        if now or self._supervisor.state not in STOPPING:
-            self._master.post(StopRequested(now=now))
+        self._master.stop(now=now)
 
     def reopen_logs(self) -> None:
         """Open every log file anew."""

@@ -256,6 +256,8 @@ class Master:
                 self._wanted = self._serving
         else:
             self._serving = plan
+        living = {generation.number for generation in self._supervisor.generations()}
+        self._plans = {number: plan for number, plan in self._plans.items() if number in living}
         self._let_go()
         self.verdicts.give(Verdict(action.result, action.reason, action.generation))
 
@@ -289,7 +291,7 @@ class Master:
 
     def _install_signals(self) -> None:
         add = self._loop.add_signal_handler
-        add(signal.SIGTERM, self.post, StopRequested())
+        add(signal.SIGTERM, self.stop)
         add(signal.SIGINT, self._interrupt)
         add(signal.SIGQUIT, self.post, StopRequested(now=True))
         add(signal.SIGHUP, self.reload)
@@ -300,8 +302,13 @@ class Master:
         add(signal.SIGCHLD, self._reap_strangers)
         signals.unblock()
 
+    def stop(self, *, now: bool = False) -> None:
+        """Stop, gracefully unless `now`. Asked for again, a graceful stop stays one: service managers repeat TERM."""
+        if now or self._supervisor.state not in ("stopping", "stopped"):
+            self.post(StopRequested(now=now))
+
     def _interrupt(self) -> None:
-        self.post(StopRequested(now=self._interrupted))
+        self.stop(now=self._interrupted)
         self._interrupted = True
 
     def _reap_strangers(self) -> None:

@@ -139,3 +139,13 @@ class TestKilledMaster:
         os.kill(zygote.pid, signal.SIGKILL)
         server.signal(signal.SIGKILL)
         eventually(lambda: not server.processes(), "no orphan is left", timeout=5)
+
+
+def test_a_repeated_term_does_not_cut_a_graceful_stop_short(start_server: StartServer) -> None:
+    server = start_server()
+    with Stream(server.address, 50) as stream:
+        for _ in range(3):
+            server.signal(signal.SIGTERM)
+            server.log.wait_for("stopping")
+        stream.finish()
+        assert server.wait_for_exit() == 0
