@@ -83,7 +83,7 @@ class ControlClient:
             case ConnectionRefusedError():
                 return "nobody listens there any more: the server is not running"
             case PermissionError():
-                return f"not permitted: run this as {self._owner()} or as root"
+                return f"not permitted: run this as {self._owner()}"
             case TimeoutError() | BlockingIOError():
                 return "the server does not accept the connection"
         return error.strerror or str(error)
@@ -92,13 +92,17 @@ class ControlClient:
         return stat.S_ISSOCK(self._path.stat().st_mode)
 
     def _owner(self) -> str:
+        """Who may use the socket, for people."""
         try:
             uid = self._path.stat().st_uid
-            return pwd.getpwuid(uid).pw_name
         except OSError:
-            return "the user of the server"
+            return "the user of the server, or as root"
+        if uid == 0:
+            return "root"
+        try:
+            return f"{pwd.getpwuid(uid).pw_name} or as root"
         except KeyError:
-            return f"uid {uid}"
+            return f"uid {uid} or as root"
 
 
 class Refused(ControlError):

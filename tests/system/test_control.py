@@ -340,7 +340,7 @@ class TestOtherUsers:
         self, socket_of_root: Path, nobody: None, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert main(["stop", "--control", str(socket_of_root)]) == 1
-        assert capsys.readouterr().err == (f"appserver: {socket_of_root}: not permitted: run this as root or as root\n")
+        assert capsys.readouterr().err == (f"appserver: {socket_of_root}: not permitted: run this as root\n")
 
     def test_the_server_itself_does_where_the_file_does_not(
         self, public: Path, capsys: pytest.CaptureFixture[str]
