@@ -14,6 +14,7 @@ import pytest
 from appserver import __version__
 from appserver.cli import main
 from appserver.errors import AppserverError, ListenerError, StartupError
+from appserver.master import Command
 from appserver.settings import Loaded, Settings
 
 Reread = Callable[[], Loaded]
@@ -24,12 +25,13 @@ class FakeMaster(ModuleType):
 
     def __init__(self) -> None:
         super().__init__("appserver.master")
+        self.Command = Command
         self.loaded: Loaded | None = None
         self.reread: Reread | None = None
         self.then: Callable[[], int] = lambda: 0
 
-    def run(self, loaded: Loaded, reread: Reread) -> int:
-        self.loaded, self.reread = loaded, reread
+    def run(self, loaded: Loaded, reread: Reread, command: Command) -> int:
+        self.loaded, self.reread, self.command = loaded, reread, command
         return self.then()
 
     @property
@@ -222,9 +224,7 @@ class TestWords:
         assert refused("top", "--json", "3", code=1) == "appserver: top: not supported yet\n"
 
     @pytest.mark.parametrize("command", ["status", "reload", "scale 3", "stop", "stacks", "reopen-logs", "upgrade"])
-    def test_a_command_to_a_running_server_wants_to_know_which(
-        self, refused: Callable[..., str], command: str
-    ) -> None:
+    def test_a_command_to_a_running_server_wants_to_know_which(self, refused: Callable[..., str], command: str) -> None:
         said = refused(*command.split())
         assert "which server? " in said
         assert f"    appserver {command.split(maxsplit=1)[0]} --config server.toml\n" in said
