@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +171,29 @@ def status(control: Path) -> dict[str, Any]:
     found = json.loads(answer.partition(b"\r\n\r\n")[2])
     assert isinstance(found, dict)
     return found
+
+
+def test_the_command_says_what_becomes_of_it(start_server: StartServer) -> None:
+    server = start_server({"admin": {"control": "control"}})
+
+    def run_command() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "appserver", "upgrade", "--control", "control"],
+            cwd=server.directory,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    done = run_command()
+    assert (done.returncode, done.stdout) == (0, "upgraded: the new program takes over\n")
+    server.log.wait_for("upgraded")
+    server.write("server.toml", "[workers]\ncuont = 1\n")
+    done = run_command()
+    assert done.returncode == 1
+    assert "cuont" in done.stderr
 
 
 def test_another_version_takes_over(start_server: StartServer, site: Path) -> None:
