@@ -18,10 +18,6 @@ NOT_SUPPORTED_YET = frozenset(
         "proxy",
         "request_id",
         "metrics",
-        "workers.max_requests",
-        "workers.max_requests_jitter",
-        "workers.max_lifetime",
-        "workers.max_rss",
     )
 )
 """Dotted keys; the name of a section stands for all of its keys."""

@@ -130,7 +130,6 @@ class TestProblems:
             cuont = 4
             boot_timeout = "soon"
             queue_size = 3
-            max_rss = "1GiB"
             [[listeners]]
             bind = "127.0.0.1:80"
             backlog = 0
@@ -154,7 +153,6 @@ class TestProblems:
             'APPSERVER_HTTP__MAX_HEADERS: http.max_headers = "-1"',
             'server.toml: proxy.trusted[0] = "a"',
             'server.toml: proxy.trusted[2] = "b"',
-            "server.toml: workers.max_rss = 1073741824: not supported yet",
             'server.toml: app.directory = "/nowhere": no such directory',
             'server.toml: listeners[1].bind = "127.0.0.1:80": already the address of listeners[0].bind',
             "server.toml: workers.queue_size = 3",
