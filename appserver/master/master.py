@@ -232,7 +232,8 @@ class Master:
 
     @_perform.register
     def _(self, action: DrainWorker) -> None:
-        self._tell(action.worker, Drain(action.reason, action.linger))
+        if worker := self._workers.get(action.worker):
+            worker.tell(Drain(action.reason, action.linger))
 
     @_perform.register
     def _(self, action: KillWorker) -> None:
@@ -278,15 +279,6 @@ class Master:
         if not self._exit.done():
             self._exit.set_result(action.code)
 
-    def _tell(self, worker: int, message: Drain | ReopenLogs) -> None:
-        handle = self._workers.get(worker)
-        if handle is None:
-            return
-        try:
-            handle.send(message)
-        except OSError as error:  # it has just exited, or it hangs: its deadline ends it
-            self._log.debug("worker not reached", worker=handle.number, reason=str(error))
-
     # ---- signals ------------------------------------------------------------------------------------------------------
 
     def _install_signals(self) -> None:
@@ -322,8 +314,8 @@ class Master:
         """Open every log file anew, here and in the workers."""
         prepare_log_files(self._serving.settings)
         self._output.reopen()
-        for worker in self._workers:
-            self._tell(worker, ReopenLogs())
+        for worker in self._workers.values():
+            worker.tell(ReopenLogs())
 
     def reload(self) -> asyncio.Future[Verdict]:
         """Read the settings again, and roll over to a generation made from them; refuse, loudly, what cannot be used.

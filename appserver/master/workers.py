@@ -116,9 +116,12 @@ class WorkerHandle:
         """Watch the process that the zygote has forked."""
         self.child = Child(pid, self._exited, self._loop)
 
-    def send(self, message: Message) -> None:
-        """Tell the worker something. Raises OSError when it is gone or does not read."""
-        self._channel.send(message)
+    def tell(self, message: Message) -> None:
+        """Tell the worker something, if it listens."""
+        try:
+            self._channel.send(message)
+        except OSError as error:  # it has just exited, or it hangs: its deadline ends it
+            get_logger("appserver.master").debug("worker not reached", worker=self.number, reason=str(error))
 
     def dump_stacks(self, blocked: float) -> None:
         """Log the stacks of all the worker's threads; they are asked for now, and there a moment later."""
