@@ -8,7 +8,10 @@ Everything it does is an event with a deadline; there is no waiting loop in it.
     master.Master   the shell around the supervisor: events in, actions out
     zygotes         spawning zygotes and talking to them; workers: what the master knows of a worker process
     children        the kernel's side: subreaper, pidfds, exit statuses
-    listeners       binding, and keeping over reloads, the listening sockets
+    listeners       binding, and keeping over reloads, the listening sockets; activation: those that systemd passes
+    admin           the addresses for watching and control; commands: what is asked there; verdicts: of reloads
+    upgrade         replacing the program in place; handover: what the old one tells the new one
+    notify          what the service manager is told
 
 Of `worker` it knows nothing but `worker.messages`.
 """

@@ -57,6 +57,11 @@ class Notifier:
                 while self._waiting:
                     self._send_first()
 
+    def close(self) -> None:
+        """Give up what still waits."""
+        if self:
+            self._socket.close()
+
     def _send_first(self) -> None:
         try:
             self._socket.sendto(self._waiting[0].encode(errors="replace"), self._address)

@@ -54,8 +54,7 @@ def run(loaded: Loaded, reread: Callable[[], Loaded], command: Command) -> int:
         signals.block()  # not to be taken by the thread of the log; the master lets them come to itself
         output.start_writer()
         become_subreaper()
-        notifier = Notifier(os.environ, os.getpid())
-        master = Master(plan, reread, listeners, admin, scoreboard, supervisor, output, notifier, command)
+        master = Master(plan, reread, listeners, admin, scoreboard, supervisor, output, _notifier(), command)
         return asyncio.run(master.run())
 
 
@@ -76,8 +75,7 @@ def take_over(fd: int, reread: Callable[[], Loaded], command: Command) -> int:
         scoreboard = Scoreboard.attach(handover.scoreboard)
         supervisor = Supervisor.restore(handover.supervisor, random=random.random)
         output.start_writer()
-        notifier = Notifier(os.environ, os.getpid())
-        master = Master(plan, reread, listeners, admin, scoreboard, supervisor, output, notifier, command)
+        master = Master(plan, reread, listeners, admin, scoreboard, supervisor, output, _notifier(), command)
         get_logger("appserver.master").info("upgraded", old_version=handover.version, new_version=__version__)
         return asyncio.run(master.run(handover))
 
@@ -108,6 +106,10 @@ def _open_log(plan: Plan) -> LogOutput:
 
 def _activation() -> Activation:
     return Activation.of(os.environ, os.getpid())
+
+
+def _notifier() -> Notifier:
+    return Notifier(os.environ, os.getpid())
 
 
 def _pid_file(settings: Settings) -> PidFile | None:

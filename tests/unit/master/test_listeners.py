@@ -4,12 +4,13 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from appserver.errors import ListenerError
-from appserver.master.listeners import ListenerSet
+from appserver.master.listeners import NOTHING_PASSED, ListenerSet
 from appserver.settings import ListenerSettings
 
 
@@ -176,3 +177,22 @@ class TestReload:
         clients = [connect(name) for _ in range(10)]  # with the old backlog these would not all come through
         for client in clients:
             client.close()
+
+
+class TestHandOver:
+    """Sockets that are passed on through exec: to another set in the same process, they are the same descriptors."""
+
+    def test_a_successor_holds_the_same_sockets_for_the_same_settings(self, tmp_path: Path) -> None:
+        path = tmp_path / "app.sock"
+        settings = wanted("127.0.0.1:0", "127.0.0.1:0", f"unix:{path}")
+        predecessor = ListenerSet()
+        predecessor.add(settings)
+        records = [replace(record, fd=os.dup(record.fd)) for record in predecessor.records()]
+        successor = ListenerSet.restore(records, NOTHING_PASSED)
+        assert names(successor, settings) == names(predecessor, settings)
+        successor.add(settings)  # nothing is bound anew: the file would be in the way
+        for listener in predecessor.grants(settings):
+            connect(listener.name).close()
+        successor.close()
+        assert not path.exists()
+        predecessor.close()
