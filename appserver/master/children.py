@@ -34,6 +34,8 @@ class Child:
     def __init__(self, pid: int, on_exit: Callable[[ExitStatus], None], loop: asyncio.AbstractEventLoop) -> None:
         """Watch the child `pid`; `on_exit` is called once, from the loop."""
         self.pid = pid
+        self.cpu_seconds = 0.0
+        """The processor time that it has used, with that of the children that it has waited for; once it has exited."""
         self._on_exit = on_exit
         self._loop = loop
         self._pidfd = os.pidfd_open(pid)
@@ -46,13 +48,15 @@ class Child:
                 signal.pidfd_send_signal(self._pidfd, number)
 
     def _reap(self) -> None:
-        result = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOHANG)
-        if result is None:
+        pid, status, usage = os.wait4(self.pid, os.WNOHANG)
+        if pid == 0:
             return
+        self.cpu_seconds = usage.ru_utime + usage.ru_stime
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self._pidfd = -1
-        self._on_exit(_exit_status(result))
+        code = os.waitstatus_to_exitcode(status)
+        self._on_exit(ExitStatus(code=code) if code >= 0 else ExitStatus(signal=-code))
 
 
 def reap_strangers(known: Callable[[int], bool]) -> int:
@@ -71,12 +75,6 @@ def reap_strangers(known: Callable[[int], bool]) -> int:
             return reaped
         os.waitpid(exited.si_pid, 0)
         reaped += 1
-
-
-def _exit_status(result: os.waitid_result) -> ExitStatus:
-    if result.si_code == os.CLD_EXITED:
-        return ExitStatus(code=result.si_status, signal=None)
-    return ExitStatus(code=None, signal=result.si_status)
 
 
 def resident_memory(pid: int | None) -> int:

@@ -19,6 +19,7 @@ from appserver.master.handover import Handover, PlansRecord
 from appserver.master.listeners import ListenerSet
 from appserver.master.log_files import prepare_log_files
 from appserver.master.notify import Announcer, Notifier
+from appserver.master.observation import Observer
 from appserver.master.plan import Plan, refuse_fixed
 from appserver.master.upgrade import Command, Upgrade
 from appserver.master.verdicts import Verdict, Verdicts
@@ -27,6 +28,7 @@ from appserver.master.zygotes import ZygoteHandle
 from appserver.settings import Loaded, differences
 from appserver.supervision.actions import (
     Action,
+    CountExit,
     DrainWorker,
     DumpStacks,
     Exit,
@@ -83,6 +85,7 @@ class Master:
         self._scoreboard = scoreboard
         self._supervisor = supervisor
         self._output = output
+        self._observer = Observer(scoreboard, output)
         self._log = get_logger("appserver.master")
         self._serving = plan  # what the current generation was made from
         self._wanted = plan  # what the next generation is made from: the last settings that were read and accepted
@@ -140,26 +143,23 @@ class Master:
     def _handle(self, event: Event) -> None:
         match event:
             case WorkerForked():
-                self._watch(event)
+                if handle := self._workers.get(event.worker):
+                    handle.forked(event.pid)
             case WorkerExited():
-                self._forget(event.worker)
+                event = self._forget(event)
             case ZygoteExited():
                 self._lose_zygote(event.generation)
             case _:
                 pass
         self._perform_all(self._supervisor.handle(event, time.monotonic()))
 
-    def _watch(self, event: WorkerForked) -> None:
-        handle = self._workers.get(event.worker)
-        if handle is not None:
-            handle.forked(event.pid)
-
-    def _forget(self, worker: int) -> None:
-        """A worker is gone: its numbers go to the totals before its scoreboard slot can be given to another."""
-        handle = self._workers.pop(worker, None)
-        if handle is not None:
-            handle.close()
-            self._scoreboard.retire(handle.number - 1)
+    def _forget(self, event: WorkerExited) -> WorkerExited:
+        """A worker is gone: it is examined before its scoreboard slot can be given to another."""
+        handle = self._workers.pop(event.worker, None)
+        if handle is None:
+            return event
+        handle.close()
+        return self._observer.examine(event, handle)
 
     def _lose_zygote(self, generation: int) -> None:
         """A worker forked but not reported when its zygote died is nobody's: without its channel it ends by itself."""
@@ -243,7 +243,11 @@ class Master:
     @_perform.register
     def _(self, action: DumpStacks) -> None:
         if worker := self._workers.get(action.worker):
-            worker.dump_stacks(action.blocked)
+            worker.dump_stacks(action.blocked, self._observer.serving(worker))
+
+    @_perform.register
+    def _(self, action: CountExit) -> None:
+        self._scoreboard.worker_exited(action.reason)
 
     @_perform.register
     def _(self, action: FinishReload) -> None:
@@ -311,9 +315,11 @@ class Master:
             reap_strangers(mine.__contains__)
 
     def reopen_logs(self) -> None:
-        """Open every log file anew, here and in the workers."""
+        """Open every log file anew, here and in all other processes."""
         prepare_log_files(self._serving.settings)
         self._output.reopen()
+        for zygote in self._zygotes.values():
+            zygote.reopen_logs()
         for worker in self._workers.values():
             worker.tell(ReopenLogs())
 
@@ -387,12 +393,6 @@ class Master:
 
     def _observe(self) -> None:
         """Report once a second how the workers are, from the scoreboard and the kernel."""
-        now = time.monotonic()
-        samples = [
-            worker.sample(self._scoreboard.slot(worker.number - 1), now)
-            for worker in self._workers.values()
-            if worker.child is not None
-        ]
         self._loop.call_later(OBSERVATION_INTERVAL, self._observe)
-        self.post(Observed(tuple(samples)))
+        self.post(Observed(self._observer.look(self._workers.values())))
         self._announcer.pulse()

@@ -8,12 +8,14 @@ import itertools
 import os
 import signal
 import time
+from collections.abc import Iterable
 
 from appserver.master.children import Child, resident_memory
 from appserver.master.handover import WorkerRecord
 from appserver.master.stacks import StacksFile
 from appserver.master.zygotes import Post, ZygoteHandle, failure_of
-from appserver.supervision.events import ExitStatus, Sample, WorkerExited, WorkerFailed, WorkerReady
+from appserver.supervision.events import ExitStatus, Request, Sample, WorkerExited, WorkerFailed, WorkerReady
+from appserver.supervision.exits import serving_fields
 from appserver.telemetry.logs import get_logger
 from appserver.telemetry.scoreboard import WorkerSlot
 from appserver.worker.messages import STACKS_SIGNAL, BootFailed, Channel, Message, Ready, ReportTasks, TasksReported
@@ -46,6 +48,8 @@ class WorkerHandle:
         self.number = number
         self.generation = generation
         self.child: Child | None = None
+        self.killed = False
+        """Whether it was killed from here."""
         self.forked_at = forked_at
         self._loop = loop
         self._post = post
@@ -123,12 +127,15 @@ class WorkerHandle:
         except OSError as error:  # it has just exited, or it hangs: its deadline ends it
             get_logger("appserver.master").debug("worker not reached", worker=self.number, reason=str(error))
 
-    def dump_stacks(self, blocked: float) -> None:
-        """Log the stacks of all the worker's threads; they are asked for now, and there a moment later."""
+    def dump_stacks(self, blocked: float, serving: Iterable[Request]) -> None:
+        """Log the stacks of all the worker's threads; they are asked for now, and there a moment later.
+
+        The event loop has been blocked for so many seconds, and was `serving` this when it was last seen to run.
+        """
         if self.child is not None:
             mark = self._stacks.mark()
             self.child.signal(STACKS_SIGNAL)
-            self._loop.call_later(STACKS_DELAY, self._log_stacks, blocked, mark)
+            self._loop.call_later(STACKS_DELAY, self._log_stacks, blocked, tuple(serving), mark)
 
     async def stacks(self) -> tuple[str, str]:
         """Where the worker's threads are, and the tasks of its event loop, which says so itself if it is not blocked."""
@@ -158,6 +165,7 @@ class WorkerHandle:
 
     def kill(self) -> None:
         """Send SIGKILL; to a worker that the zygote has not reported yet, once it has."""
+        self.killed = True
         if self.child is not None:
             self.child.signal(signal.SIGKILL)
 
@@ -193,7 +201,7 @@ class WorkerHandle:
             get_logger("appserver.master").error("worker crashed", worker=self.number, stacks=stacks)
         self._post(WorkerExited(self.worker, status))
 
-    def _log_stacks(self, blocked: float, mark: int) -> None:
+    def _log_stacks(self, blocked: float, serving: tuple[Request, ...], mark: int) -> None:
         if not self._open:
             return
         get_logger("appserver.master").warning(
@@ -202,5 +210,6 @@ class WorkerHandle:
             generation=self.generation,
             pid_of_worker=self.pid,
             blocked_seconds=round(blocked, 1),
+            **serving_fields(serving),
             stacks=self._stacks.read_from(mark) or NO_STACKS,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -20,7 +21,7 @@ from appserver.supervision.events import (
     ZygoteFailed,
     ZygoteReady,
 )
-from appserver.worker.messages import BootFailed, Channel, Fork, Forked, ForkRefused, Imported, ZygoteBoot
+from appserver.worker.messages import BootFailed, Channel, Fork, Forked, ForkRefused, Imported, ReopenLogs, ZygoteBoot
 
 Post = Callable[[Event], None]
 
@@ -78,6 +79,12 @@ class ZygoteHandle:
         if self._channel is None:
             raise BrokenPipeError("the zygote is gone")
         self._channel.send(Fork(worker, number), descriptors)
+
+    def reopen_logs(self) -> None:
+        """Have its log file opened anew."""
+        if self._channel is not None:
+            with contextlib.suppress(OSError):  # it has just exited
+                self._channel.send(ReopenLogs())
 
     def let_go(self) -> None:
         """Close the channel: the zygote exits once its workers have."""

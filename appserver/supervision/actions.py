@@ -96,6 +96,13 @@ class DumpStacks:
 
 
 @dataclass(frozen=True, slots=True)
+class CountExit:
+    """Count the exit of a worker by its reason."""
+
+    reason: ExitReason
+
+
+@dataclass(frozen=True, slots=True)
 class FinishReload:
     """The verdict on the reload that made `generation`: exactly one for each.
 
@@ -132,6 +139,7 @@ Action = (
     | DrainWorker
     | KillWorker
     | DumpStacks
+    | CountExit
     | FinishReload
     | Log
     | Exit

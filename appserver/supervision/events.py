@@ -48,6 +48,15 @@ class ExitStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """A request that a worker was serving; `age` in seconds."""
+
+    method: str
+    path: str
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """How a worker was when the master last looked at it.
 
@@ -119,11 +128,15 @@ class WorkerFailed:
 
 @dataclass(frozen=True, slots=True)
 class WorkerExited:
-    """The worker has been reaped; `oom` if the kernel is known to have killed it for want of memory."""
+    """The worker has been reaped.
+
+    `oom` if the kernel is known to have killed it for want of memory; `serving` is what it was last seen to serve.
+    """
 
     worker: WorkerId
     status: ExitStatus
     oom: bool = False
+    serving: tuple[Request, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from appserver.supervision.actions import ExitReason, Level
-from appserver.supervision.events import ExitStatus
+from appserver.supervision.events import ExitStatus, Request
 from appserver.supervision.records import Worker
 from appserver.supervision.states import WorkerState
 
@@ -45,10 +47,16 @@ def status_fields(status: ExitStatus) -> dict[str, object]:
     return {} if status.code is None else {"exit_code": status.code}
 
 
+def serving_fields(requests: Iterable[Request]) -> dict[str, object]:
+    """What a worker was serving, as a field of a log record; empty if that was nothing."""
+    serving = [{"method": found.method, "path": found.path, "age_seconds": round(found.age, 1)} for found in requests]
+    return {"serving": serving} if serving else {}
+
+
 def hint(reason: ExitReason, status: ExitStatus) -> dict[str, object]:
     """What the exit of a worker may mean, as a field of its log record, where that does not say itself."""
     if status.signal == SIGKILL and reason in ("crashed", "boot_failed"):
-        return {"hint": "killed by somebody else: often the kernel, for want of memory"}
+        return {"hint": "killed by somebody else: possibly out of memory (the kernel log says so, then)"}
     if status.code == 0 and reason == "crashed":
         return {"hint": "it ended by itself: something in the application ends the process"}
     return {}

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, Self
 
-from appserver.supervision.actions import Action, Level
+from appserver.supervision.actions import Action, CountExit, Level
 from appserver.supervision.events import (
     Event,
     ExitStatus,
@@ -33,7 +33,7 @@ from appserver.supervision.events import (
     ZygoteFailed,
     ZygoteReady,
 )
-from appserver.supervision.exits import describe_status, exit_level, exit_reason, hint, status_fields
+from appserver.supervision.exits import describe_status, exit_level, exit_reason, hint, serving_fields, status_fields
 from appserver.supervision.policy import Policy
 from appserver.supervision.processes import Processes, describe
 from appserver.supervision.records import Generation, State, Worker
@@ -183,6 +183,8 @@ class Supervisor:
 
     def _hear_exit(self, worker: Worker, event: WorkerExited) -> None:
         reason = exit_reason(worker, event.status, oom=event.oom)
+        lost = reason in ("crashed", "out_of_memory") or worker.state is WorkerState.KILLED
+        self._processes.do(CountExit(reason))
         self._processes.log(
             exit_level(worker, reason),
             "worker exited",
@@ -190,6 +192,7 @@ class Supervisor:
             reason=reason,
             **status_fields(event.status),
             **hint(reason, event.status),
+            **(serving_fields(event.serving) if lost else {}),
             age_seconds=round(self._processes.now - worker.spawned_at, 3),
         )
         when = "while serving" if worker.ready_at is not None else "while booting"

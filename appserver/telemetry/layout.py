@@ -7,7 +7,8 @@
     slots     one per worker, each on pages of its own: a slot that is never used costs no memory
 
 A cell is eight bytes, aligned, an int64 or a float64 in the byte order of the machine. A field of several cells counts
-by labels: its axes say which, the last one varying fastest.
+by labels: its axes say which, the last one varying fastest. A text is as many octets as its length says, in cells one
+behind the other.
 
 The description is the table as JSON. It lies in the mapping, so a mapping can be understood without the program that
 made it, and one that was laid out differently is recognised, whatever the difference is.
@@ -82,13 +83,15 @@ class Field:
 
     name: str
     place: Place
-    type: Literal["int", "float"] = "int"
+    type: Literal["int", "float", "text"] = "int"
     axes: tuple[Axis, ...] = ()
+    cells: int = 1
+    """How many it takes for each combination of labels: more than one for a text, the first of which is its length."""
 
     @property
     def size(self) -> int:
         """How many cells it takes."""
-        return math.prod(len(labels) for _, labels in self.axes)
+        return self.cells * math.prod(len(labels) for _, labels in self.axes)
 
     def labels(self) -> Iterable[tuple[str, ...]]:
         """The labels of each of its cells, in their order."""
@@ -127,6 +130,8 @@ def table(buckets: Sequence[float]) -> tuple[Field, ...]:
         Field("started_at", "gauge", "float"),
         Field("heartbeat_at", "gauge", "float"),
         Field("loop_lag", "gauge", "float"),
+        # What was being served at the last heartbeat, for the report if the worker dies.
+        Field("serving", "gauge", "text", cells=256),
     )
 
 
@@ -180,7 +185,13 @@ class Layout:
 
     def _describe(self) -> bytes:
         fields = [
-            {"name": field.name, "place": field.place, "type": field.type, "axes": dict(field.axes)}
+            {
+                "name": field.name,
+                "place": field.place,
+                "type": field.type,
+                "axes": dict(field.axes),
+                "cells": field.cells,
+            }
             for field in self.fields.values()
         ]
         return json.dumps({"capacity": self.capacity, "buckets": self.buckets, "fields": fields}).encode()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from bisect import bisect_left
+from collections.abc import Sequence
 from enum import IntEnum
+from typing import NamedTuple
 
 from appserver.telemetry.layout import FIRST_STATUS, LAST_STATUS, OTHER, Layout
 
@@ -19,6 +22,18 @@ class WorkerState(IntEnum):
 
 
 _STATES = frozenset(WorkerState)
+
+# Of what is being served: so many requests, and so much of each path.
+MAX_SERVING = 16
+MAX_PATH = 200
+
+
+class Serving(NamedTuple):
+    """A request that is being served, since `since` (time.monotonic(), which all processes share)."""
+
+    method: str
+    path: str
+    since: float
 
 
 class WorkerSlot:
@@ -58,6 +73,10 @@ class WorkerSlot:
         self._unusual = LAST_STATUS + 1
         ((_, reasons),) = layout.fields["rejected"].axes
         self._rejected = {reason: self._cell("rejected") + offset for offset, reason in enumerate(reasons)}
+
+        serving = self._cell("serving")
+        self._serving_length = serving
+        self._serving = ints[serving + 1 : serving + layout.fields["serving"].size].cast("B")
 
     def _cell(self, name: str) -> int:
         return self._start + self._layout.offsets[name]
@@ -173,6 +192,34 @@ class WorkerSlot:
     def loop_lag(self) -> float:
         """How late the event loop was at the last heartbeat, in seconds."""
         return self._floats[self._cell("loop_lag")]
+
+    @property
+    def serving(self) -> list[Serving]:
+        """What was being served at the last heartbeat, the oldest first: some of it, if it is much.
+
+        Empty, too, if the worker has died while it wrote this, or has not written what it should.
+        """
+        length = self._ints[self._serving_length]
+        try:
+            found = json.loads(bytes(self._serving[: max(0, length)]) or b"[]")
+            return [Serving(str(method), str(path), float(since)) for method, path, since in found[:MAX_SERVING]]
+        except (ValueError, TypeError, RecursionError):
+            return []
+
+    @serving.setter
+    def serving(self, requests: Sequence[Serving]) -> None:
+        length = self._serving_length
+        if not requests:
+            self._ints[length] = 0
+            return
+        shown = [(method, path[:MAX_PATH], round(since, 3)) for method, path, since in requests[:MAX_SERVING]]
+        while len(text := json.dumps(shown).encode()) > len(self._serving):
+            shown.pop()
+        self._ints[length] = (
+            0  # whoever looks now, or finds it after a sudden death, sees nothing rather than half of it
+        )
+        self._serving[: len(text)] = text
+        self._ints[length] = len(text)
 
     @property
     def past_cpu_seconds(self) -> float:

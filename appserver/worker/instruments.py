@@ -6,10 +6,12 @@ import asyncio
 import os
 import time
 
+from appserver.engine.server import Server
 from appserver.settings import Settings
 from appserver.telemetry.access_log import AccessLog
 from appserver.telemetry.logs import configure, handle_loop_exceptions
 from appserver.telemetry.scoreboard import WorkerSlot
+from appserver.telemetry.slot import Serving
 from appserver.worker.messages import Fork
 
 # Seconds between two heartbeats; the master looks about once a second.
@@ -24,6 +26,8 @@ class Instruments:
     def __init__(self, settings: Settings, order: Fork, generation: int, slot: WorkerSlot) -> None:
         """Take the slot and open the logs. Raises SettingsError when a log file cannot be opened."""
         self.slot = slot
+        self.server: Server | None = None
+        """Whose requests are shown, from the moment on that there is one."""
         slot.begin(pid=os.getpid(), generation=generation)
         self.log_output = configure(settings.logging, process="worker", worker=order.number, generation=generation)
         self.log_output.start_writer()
@@ -59,6 +63,9 @@ class Instruments:
         now = time.monotonic()
         self.slot.heartbeat(now, max(0.0, now - self._beat_due))
         self.slot.log_lines_dropped = self.log_output.dropped + (self.access_log.dropped if self.access_log else 0)
+        if self.server is not None:
+            running = self.server.running()
+            self.slot.serving = [Serving(found.method, found.path, now - found.age) for found in running]
         self._beat_due = now + HEARTBEAT_INTERVAL
         self._loop.call_later(HEARTBEAT_INTERVAL, self._beat)
 

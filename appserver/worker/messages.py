@@ -4,7 +4,7 @@ A channel is one end of a `SOCK_SEQPACKET` socket pair: a message is one datagra
 one side is the end-of-file of the other. That end-of-file is the lifeline: only the master holds its end of a channel,
 so a zygote or worker that reads end-of-file knows that the master is gone.
 
-    master → zygote    `Fork` (with two descriptors: the worker's channel, and a file for its stacks)
+    master → zygote    `Fork` (with two descriptors: the worker's channel, and a file for its stacks), `ReopenLogs`
     zygote → master    `Imported` or `BootFailed`, then `Forked` or `ForkRefused` for each `Fork`
     master → worker    `Drain`, `ReopenLogs`, `ReportTasks` (with a descriptor: the file to write into)
     worker → master    `Ready` or `BootFailed`; `TasksReported` for each `ReportTasks`
@@ -113,9 +113,7 @@ class TasksReported:
     serial: int
 
 
-Message = (
-    Fork | Imported | BootFailed | Forked | ForkRefused | Ready | Drain | ReopenLogs | ReportTasks | TasksReported
-)
+Message = Fork | Imported | BootFailed | Forked | ForkRefused | Ready | Drain | ReopenLogs | ReportTasks | TasksReported
 
 _TYPES: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
 

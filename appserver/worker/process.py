@@ -168,6 +168,7 @@ class Worker:
             access_log=self._instruments.access_log,
             logger=get_logger("appserver.engine"),
         )
+        self._instruments.server = server
         server.start([Listener.from_fd(grant.fd, grant.name) for grant in self._boot.listeners])
         return server
 

@@ -23,7 +23,7 @@ from appserver.telemetry.logs import LogOutput, configure, get_logger
 from appserver.telemetry.scoreboard import Scoreboard
 from appserver.worker import privileges, process
 from appserver.worker.failure import describe_bug, describe_failure
-from appserver.worker.messages import Channel, Fork, Forked, ForkRefused, Imported, ZygoteBoot
+from appserver.worker.messages import Channel, Fork, Forked, ForkRefused, Imported, ReopenLogs, ZygoteBoot
 
 # How long workers get, on top of their own drain, before a zygote that has lost its master kills them. In seconds.
 ORPHAN_MARGIN = 2.0
@@ -100,6 +100,8 @@ class Zygote:
             message, fds = received
             if isinstance(message, Fork):
                 self._fork(message, Channel.from_fd(fds[0]), stacks=fds[1])
+            elif isinstance(message, ReopenLogs) and self._log_output is not None:
+                self._log_output.reopen()
         self._outlive_workers()
         return 0
 

@@ -20,6 +20,7 @@ from typing import Literal, Protocol
 
 from appserver.supervision.actions import (
     Action,
+    CountExit,
     DrainWorker,
     DumpStacks,
     Exit,
@@ -415,7 +416,7 @@ class World:
             case Exit():
                 self.exit = action
                 self.exited_at = self.now
-            case DumpStacks() | Log():
+            case DumpStacks() | CountExit() | Log():
                 pass
 
     def _reap_time(self) -> float:

@@ -112,7 +112,7 @@ class TestNoProcesses:
         with Server(directory, settings, files=files()) as server:
             [zygote] = server.zygotes()
             victim, other = server.workers()
-            before, _ = resource.prlimit(zygote.pid, resource.RLIMIT_NPROC)
+            before, _ = resource.getrlimit(resource.RLIMIT_NPROC)  # which the server has inherited
             _limit_processes(zygote.pid, "1")
             os.kill(victim.pid, signal.SIGKILL)
             with measured_load(server.address, "no process to be had", connections=8) as load:

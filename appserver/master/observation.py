@@ -1,0 +1,48 @@
+"""What the master sees of its workers: how they are while they live, and what they were doing when they died."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+
+from appserver.master.memory import OutOfMemoryKills
+from appserver.master.workers import WorkerHandle
+from appserver.supervision.events import Request, Sample, WorkerExited
+from appserver.telemetry.logs import LogOutput
+from appserver.telemetry.scoreboard import Scoreboard
+
+
+class Observer:
+    """Looks at the scoreboard and at the kernel. Call `look` about once a second, and `examine` when a worker has exited."""
+
+    def __init__(self, scoreboard: Scoreboard, output: LogOutput) -> None:
+        """`output` is the master's own log, the losses of which it counts."""
+        self._scoreboard = scoreboard
+        self._output = output
+        self._oom_kills = OutOfMemoryKills()
+
+    def look(self, workers: Iterable[WorkerHandle]) -> tuple[Sample, ...]:
+        """How those workers are that have a process."""
+        now = time.monotonic()
+        self._oom_kills.look(now)
+        self._scoreboard.set_log_lines_dropped(self._output.dropped)
+        return tuple(
+            worker.sample(self._scoreboard.slot(worker.number - 1), now)
+            for worker in workers
+            if worker.child is not None
+        )
+
+    def serving(self, worker: WorkerHandle) -> tuple[Request, ...]:
+        """What the worker was serving at its last heartbeat."""
+        now = time.monotonic()
+        found = self._scoreboard.slot(worker.number - 1).serving
+        return tuple(Request(method, path, now - since) for method, path, since in found)
+
+    def examine(self, event: WorkerExited, worker: WorkerHandle) -> WorkerExited:
+        """Add what can still be known of the worker, and move its numbers to the totals: its slot is free afterwards."""
+        oom = event.status.signal == signal.SIGKILL and not worker.killed and self._oom_kills.claim(time.monotonic())
+        examined = replace(event, oom=oom, serving=self.serving(worker))
+        self._scoreboard.retire(worker.number - 1, worker.child.cpu_seconds if worker.child else 0.0)
+        return examined
