@@ -52,7 +52,7 @@ def measure(server: Server, python: str, workload: Workload, seconds: float) -> 
     server_core, client_core = cores()
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        run = Run(python, _free_port(), workload, directory)
+        run = Run(python, free_port(), workload, directory)
         script = directory / "wrk.lua"
         script.write_text(workload.script)
         with _running(server, run, server_core) as pid:
@@ -136,7 +136,8 @@ def _wrk(run: Run, script: Path, seconds: float, core: int) -> dict[str, float]:
     return report
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
