@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import select
 import socket
+from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
-from appserver.engine.connection import Connection
+from appserver.engine.connection import Connection, start_task
 from appserver.engine.link import Link
 from appserver.engine.listener import Listener
 from appserver.engine.scope import Address, scope_template
 from appserver.engine.service import Service
 
 STEP_BACK = 0.002
-"""Seconds for which a busier worker leaves a waiting connection to the others."""
+MAX_STEPS = 5
+"""For so many seconds a busier worker leaves a waiting connection to the others, for each connection that it has more
+than the least busy one, up to five. If those do not take it they are busy in another way, and it does."""
 
 EXHAUSTED_PAUSE = 0.5
 """Seconds without accepting when the process or the system is out of descriptors or memory: they will not be there at
 once, and the waiting connection would wake the loop until they are."""
 
+COMPLAINT_INTERVAL = 5.0
+"""Seconds between two log records about that."""
+
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+BATCH = 64
+"""So many connections at most are taken in one turn of the event loop."""
 
 MAX_BACKLOG = 65_536
 """More connections than a backlog can hold."""
@@ -32,9 +43,9 @@ class Acceptor:
     """Accepts from one listener while there is room.
 
     All workers wait on the same socket. An epoll descriptor of its own with EPOLLEXCLUSIVE, inside the one of the event
-    loop, keeps a connection from waking them all. The worker that is woken takes one connection at a time, and steps
-    back once if it has more open connections than the ready worker with the fewest: otherwise the one that happens to
-    be awake takes most of them, and keeps them as long as they stay open.
+    loop, keeps a connection from waking them all. A worker that has more open connections than the ready one with the
+    fewest steps back for a moment, once for each connection: otherwise the one that happens to be awake takes most of
+    them, and keeps them as long as they stay open.
     """
 
     def __init__(self, service: Service, listener: Listener, max_connections: float) -> None:
@@ -46,10 +57,12 @@ class Acceptor:
         self._waiting = False
         self._timer: asyncio.TimerHandle | None = None
         self._stepped_back = False
+        self._complained_at = -COMPLAINT_INTERVAL
         self._adopted: set[Link] = set()  # connections that have been accepted, but may not have a transport yet
         if listener.socket.family != socket.AF_UNIX:
             # Accepted sockets inherit it, and asyncio sets it only on those of which it knows that they are TCP.
             listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._make_socket = _socket_factory(listener.socket)
         server = _server_address(listener.socket)
         self._template = None if server is None else self._make_template(server)
 
@@ -98,20 +111,28 @@ class Acceptor:
         self.resume()
 
     def _woken(self) -> None:
-        service = self._service
-        if len(service.connections) + len(self._adopted - service.connections) >= self._max_connections:
-            self._pause()
-        elif service.slot.connections_ahead() > 1 and not self._stepped_back:
-            self._stepped_back = True
-            self._pause(STEP_BACK)
-        else:
+        """Take connections, as long as there are any, there is room, and no other worker should take them."""
+        for _ in range(BATCH):
+            if self._max_connections < math.inf and self._is_full():
+                self._pause()
+                return
+            ahead = self._service.slot.connections_ahead()
+            if ahead > 1 and not self._stepped_back:
+                self._stepped_back = True
+                self._pause(STEP_BACK * min(ahead, MAX_STEPS))
+                return
             self._stepped_back = False
-            self._accept()
+            if not self._accept():
+                return
+
+    def _is_full(self) -> bool:
+        connections = self._service.connections
+        return len(connections) + len(self._adopted - connections) >= self._max_connections
 
     def _accept(self) -> bool:
         """Take one connection; returns whether another one may be waiting."""
         try:
-            connected, peer = self._listener.socket.accept()
+            descriptor, peer = self._listener.socket._accept()  # type: ignore[attr-defined]  # as `accept`, but a descriptor
         except BlockingIOError:
             return False  # another worker was quicker
         except ConnectionAbortedError:
@@ -119,15 +140,24 @@ class Acceptor:
         except OSError as error:
             if error.errno not in EXHAUSTED:
                 raise
-            detail = f"{error.strerror}: see workers.max_open_files and workers.max_connections"
-            self._service.logger.error("cannot accept", listener=self._listener.name, detail=detail)  # noqa: TRY400  # no bug of ours
+            self._complain(error)
             self._pause(EXHAUSTED_PAUSE)
             return False
+        connected = self._make_socket(fileno=descriptor)
         template = self._template or self._make_template(_address(connected.getsockname()))
         connection = Connection(self._service, _address(peer) if peer else None, template)
+        self._service.slot.connection_opened()
         self._adopted.add(connection)
-        asyncio.Task(self._adopt(connected, connection), loop=self._service.loop)
+        start_task(self._adopt(connected, connection), loop=self._service.loop)
         return True
+
+    def _complain(self, error: OSError) -> None:
+        """Say why connections are not accepted, but not at every attempt."""
+        now = self._service.clock()
+        if now - self._complained_at >= COMPLAINT_INTERVAL:
+            self._complained_at = now
+            detail = f"{error.strerror}: see workers.max_open_files and workers.max_connections"
+            self._service.logger.error("cannot accept", listener=self._listener.name, detail=detail)
 
     async def _adopt(self, connected: socket.socket, connection: Connection) -> None:
         """Give a connection its transport."""
@@ -135,11 +165,26 @@ class Acceptor:
             await self._service.loop.connect_accepted_socket(lambda: connection, connected)
         except OSError:
             connected.close()  # the client has gone already
+            self._service.slot.connection_closed()
         finally:
             self._adopted.discard(connection)
 
     def _make_template(self, server: tuple[str, int | None]) -> dict[str, Any]:
         return scope_template(scheme="http", server=server, root_path=self._service.root_path)
+
+
+def _socket_factory(listening: socket.socket) -> Callable[..., socket.socket]:
+    """What makes a socket of an accepted descriptor.
+
+    Event loops ask a socket for its family and type several times; as `socket.socket` makes an enumeration's member of
+    each answer, that takes as long as accepting.
+    """
+
+    class Accepted(socket.socket):
+        family = listening.family
+        type = listening.type
+
+    return partial(Accepted, listening.family, listening.type, listening.proto)
 
 
 def _address(name: Any) -> Address:

@@ -47,7 +47,7 @@ class Admission:
     async def _wait(self, exchange: Exchange) -> bool:
         """Wait for a place that another exchange leaves; returns whether there was one in time."""
         if len(self._queue) >= self._queue_size:
-            self._queue = deque(place for place in self._queue if place[0].phase != GONE)
+            self._forget_who_is_gone()
         if len(self._queue) >= self._queue_size:
             return False
         turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -58,16 +58,25 @@ class Admission:
         except TimeoutError:
             pass
         except asyncio.CancelledError:
-            if not turn.cancelled():
+            if not turn.cancelled() and turn.result():
                 self._leave()  # cancelled in the very moment in which its turn came
             raise
-        return not turn.cancelled()
+        return not turn.cancelled() and turn.result()
 
     def _leave(self) -> None:
         """Pass the place on to the first who still wants it."""
         while self._queue:
             exchange, turn = self._queue.popleft()
-            if not turn.done() and exchange.phase != GONE:
-                turn.set_result(True)
-                return
+            if not turn.done():
+                wanted = exchange.phase != GONE
+                turn.set_result(wanted)
+                if wanted:
+                    return
         self._free += 1
+
+    def _forget_who_is_gone(self) -> None:
+        """Let those out of the queue whose clients have given up; also those who are on their way out."""
+        for exchange, turn in self._queue:
+            if exchange.phase == GONE and not turn.done():
+                turn.set_result(False)
+        self._queue = deque(place for place in self._queue if not place[1].done())

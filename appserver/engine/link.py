@@ -51,13 +51,14 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance
         self._service.connections.add(self)
-        self._service.slot.connection_opened()
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002  # why it was lost changes nothing
         service = self._service
         self._closing = True
-        self.resume_writing()
-        service.slot.traffic(self._received, self._sent)
+        if self.congested:
+            self.resume_writing()
+        if self._received or self._sent:
+            service.slot.traffic(self._received, self._sent)
         service.slot.connection_closed()
         service.connections.discard(self)
         service.vacated()

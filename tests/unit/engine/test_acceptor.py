@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -119,5 +122,34 @@ class TestAccepting:
                 assert (await peer.response()).status == 200, "the other one may be busy in another way"
                 assert slot.asked >= 1
                 await peer.close()
+
+        run(scenario, loop)
+
+    def test_out_of_descriptors_it_says_so_waits_and_serves_again(self, loop: str) -> None:
+        async def scenario() -> None:
+            async with serving(echo) as served:
+                clients = [await served.connect() for _ in range(2)]
+                await served.accepted(2)
+                name = served.listener.socket.getsockname()
+                waiting = socket.socket()
+                waiting.setblocking(False)
+                soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+                # No descriptor is left: not below the lowest one that is free.
+                free = os.dup(0)
+                os.close(free)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+                try:
+                    waiting.connect_ex(name)
+                    before = time.process_time()
+                    await asyncio.sleep(0.3)
+                    assert time.process_time() - before < 0.15, "it must not spin"
+                finally:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                (record,) = served.log.of("cannot accept")
+                assert "workers.max_open_files" in record["detail"]
+                await served.accepted(3)
+                waiting.close()
+                for client in clients:
+                    await client.close()
 
         run(scenario, loop)

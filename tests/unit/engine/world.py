@@ -322,6 +322,7 @@ class World:
         template = scope_template(scheme="http", server=("192.0.2.2", 80), root_path=self.root_path)
         connection = Connection(self.service, CLIENT, template)
         transport.protocol = connection
+        self.slot.connection_opened()
         connection.connection_made(transport)
         return Client(connection, transport)
 

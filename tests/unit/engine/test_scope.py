@@ -1,0 +1,63 @@
+"""appserver.engine.scope: paths, and whose dictionaries these are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from appserver.engine.scope import ASGI, http_scope, scope_template
+from appserver.http.grammar import lex
+from appserver.http.head import RequestHead, interpret
+
+
+def head_of(target: str) -> RequestHead:
+    return interpret(*lex(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode()))
+
+
+def scope_of(target: str, root_path: str = "", state: dict[str, Any] | None = None) -> dict[str, Any]:
+    template = scope_template(scheme="http", server=("192.0.2.1", 80), root_path=root_path)
+    return dict(http_scope(template, head_of(target), None, state or {}))
+
+
+@pytest.mark.parametrize("root_path", ["/api", "/api/"])
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("/users", "/api/users"),  # a proxy has removed the prefix
+        ("/api/users", "/api/users"),  # or it has not
+        ("/api", "/api"),
+        ("/api/", "/api/"),
+        ("/apist", "/api/apist"),
+        ("/", "/api/"),
+    ],
+)
+def test_the_path_includes_the_root_path_once(root_path: str, target: str, path: str) -> None:
+    scope = scope_of(target, root_path)
+    assert (scope["path"], scope["root_path"]) == (path, "/api")
+    assert scope["raw_path"] == target.encode(), "it is what the client has sent"
+
+
+def test_without_a_root_path_the_path_is_as_sent() -> None:
+    scope = scope_of("/a%20b/c?d=%20")
+    assert (scope["path"], scope["raw_path"], scope["query_string"]) == ("/a b/c", b"/a%20b/c", b"d=%20")
+    assert scope["root_path"] == ""
+
+
+def test_nothing_that_an_application_may_change_is_shared() -> None:
+    template = scope_template(scheme="http", server=("192.0.2.1", 80), root_path="")
+    state = {"a": [1]}
+    scope = http_scope(template, head_of("/"), None, state)
+    scope["state"]["b"] = 2
+    scope["asgi"]["c"] = "3"
+    scope["extensions"]["d"] = {}
+    scope["e"] = 5
+    assert state == {"a": [1]}
+    assert ASGI == {"version": "3.0", "spec_version": "2.5"}
+    assert http_scope(template, head_of("/"), None, state)["extensions"] == {}
+    assert "e" not in template
+
+
+def test_the_state_is_a_shallow_copy() -> None:
+    state: dict[str, Any] = {"pool": object()}
+    assert scope_of("/", state=state)["state"]["pool"] is state["pool"]
