@@ -6,6 +6,7 @@ Only here does an error become an exit code and a line for people; only `__main_
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     The arguments are those of the process unless they are given. --help and --version raise SystemExit.
     """
+    _open_standard_streams()
     try:
         return _dispatch(sys.argv[1:] if arguments is None else list(arguments))
     except AppserverError as error:
@@ -33,6 +35,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except Exception:  # noqa: BLE001 - whatever it is, it is ours, and becomes a report instead of a bare traceback
         return _report_bug()
+
+
+def _open_standard_streams() -> None:
+    """Put something that fails every write in place of standard streams that are closed.
+
+    Otherwise the next file or socket gets the number of standard error, and with it all that is meant for people.
+    """
+    while (fd := os.open(os.devnull, os.O_RDONLY)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - for as long as the process lives
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123
 
 
 def _complain(error: AppserverError) -> None:

@@ -36,6 +36,8 @@ PATIENCE = 0.1
 _RETRY_INTERVAL = 0.5
 # Seconds between two looks, while waiting for a reader, at whether that still makes sense.
 _LOOK_INTERVAL = 0.1
+# Seconds between two reports of losses while there are more and more of them.
+_REPORT_INTERVAL = 10.0
 # "POSIX requires that write(2)s of less than PIPE_BUF bytes be atomic" (pipe(7)): lines of several processes that share
 # a pipe do not tear each other apart, and such a write does not block once poll has reported room.
 _ATOMIC = select.PIPE_BUF
@@ -131,6 +133,7 @@ class LogOutput:
         self._limit = limit
         self._lost = 0  # counted by who writes
         self._reported = 0
+        self._reported_at = -inf
         self._torn = False  # the last line that was written lacks its end
         self._closed = False
         self._begin_without_thread()
@@ -230,13 +233,18 @@ class LogOutput:
             with self._room:
                 self._pending -= len(item)
                 self._room.notify_all()
-            if delivered and self._pending == 0:
+            if delivered:
+                over = self._pending == 0
+            else:  # and it may never be over; where it can be said elsewhere, it is to be said
+                over = time.monotonic() - self._reported_at >= _REPORT_INTERVAL
+            if over:
                 self._report_losses()
 
     def _report_losses(self) -> None:
         """Write how much has been lost since the last time; a report that is lost itself is repeated, and not counted."""
         dropped, lost = self.dropped, self._lost
         if dropped > self._reported:
+            self._reported_at = time.monotonic()
             if self._deliver(self._report("log lines dropped", {"count": dropped - self._reported})):
                 self._reported = dropped
             self._lost = lost

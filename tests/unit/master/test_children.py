@@ -37,6 +37,17 @@ def test_the_signal_that_ended_a_child_is_reported() -> None:
     assert asyncio.run(watch(pid, signal.SIGKILL)) == ExitStatus(signal=signal.SIGKILL)
 
 
+def test_what_it_has_used_of_the_processor_is_known_afterwards() -> None:
+    async def scenario() -> float:
+        exited: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
+        body = "import time\nwhile time.process_time() < .2: pass"
+        child = Child(fork(body), exited.set_result, asyncio.get_running_loop())
+        await exited
+        return child.cpu_seconds
+
+    assert 0.2 <= asyncio.run(scenario()) < 2
+
+
 def test_a_child_that_has_exited_before_is_reported_too() -> None:
     pid = fork("")
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from appserver.supervision.actions import KillZygote, SpawnWorker, SpawnZygote
-from appserver.supervision.events import ExitStatus, Failure, ForkFailed, WorkerExited, WorkerReady, ZygoteReady
+from appserver.supervision.actions import CountExit, KillZygote, SpawnWorker, SpawnZygote
+from appserver.supervision.events import (
+    ExitStatus,
+    Failure,
+    ForkFailed,
+    Request,
+    StopRequested,
+    WorkerExited,
+    WorkerReady,
+    ZygoteReady,
+)
 from appserver.supervision.processes import EXIT_GRACE, KILL_INTERVAL
 from tests.unit.supervision.driver import Driver, drained, exit_codes, killed, only, spawned, zygotes_spawned
 
@@ -33,6 +42,23 @@ def test_a_kill_for_want_of_memory_is_counted_as_such() -> None:
     driver = Driver().boot()
     driver.exited(1, signal=9, oom=True)
     assert driver.logs("worker exited")[0].fields["reason"] == "out_of_memory"
+
+
+def test_what_a_dead_worker_was_serving_is_in_its_record_and_its_exit_is_counted() -> None:
+    driver = Driver().boot()
+    serving = (Request("GET", "/report", 12.34),)
+    actions = driver.send(WorkerExited(1, ExitStatus(signal=11), serving=serving))
+    [record] = driver.logs("worker exited")
+    assert record.fields["serving"] == [{"method": "GET", "path": "/report", "age_seconds": 12.3}]
+    assert only(CountExit, actions) == [CountExit("crashed")]
+
+
+def test_a_worker_that_has_drained_has_nothing_to_answer_for() -> None:
+    driver = Driver().boot()
+    driver.send(StopRequested())
+    actions = driver.send(WorkerExited(1, ExitStatus(code=0), serving=(Request("GET", "/", 1.0),)))
+    assert "serving" not in driver.logs("worker exited")[0].fields
+    assert only(CountExit, actions) == [CountExit("stopped")]
 
 
 def crash_loop(driver: Driver, worker: int, times: int) -> list[float]:

@@ -210,6 +210,25 @@ class TestLosses:
         output.close()
         assert (tmp_path / "log").read_bytes() == b"first\nse\nfifth\nlog lines dropped 3\nsixth\n"
 
+    def test_a_loss_without_end_is_reported_meanwhile_where_that_can_be_done(self) -> None:
+        reports: list[int] = []
+
+        def elsewhere(event: str, fields: Mapping[str, Any]) -> bytes:
+            reports.append(fields["count"])
+            return b""
+
+        output = LogOutput(Destination.file(Path("/dev/full"), "access_log.file"), report=elsewhere)
+        output.start_writer()
+        try:
+            output.write(b"one\n")
+            output.flush()
+            output.write(b"two\nthree\n")
+            output.flush()
+            assert reports == [1]
+            assert output.dropped == 3
+        finally:
+            output.close()
+
     def test_a_lost_report_is_repeated_and_not_counted(self, tmp_path: Path) -> None:
         output = in_file(tmp_path / "log")
         with file_size_limit(6):

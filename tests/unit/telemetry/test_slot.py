@@ -7,6 +7,7 @@ import math
 import pytest
 
 from appserver.telemetry.scoreboard import Scoreboard, WorkerSlot, WorkerState
+from appserver.telemetry.slot import MAX_PATH, MAX_SERVING, Serving
 from tests.unit.telemetry.workers import begin, serve
 
 
@@ -167,3 +168,36 @@ class TestLoad:
         assert first.connections_ahead() == 1
         board.retire(third.index)
         assert first.connections_ahead() == 0
+
+
+class TestServing:
+    def test_what_is_shown_is_what_others_see(self, board: Scoreboard) -> None:
+        slot = begin(board)
+        assert slot.serving == []
+        requests = [Serving("GET", "/a", 1.25), Serving("POST", "/\N{SNOWMAN}\udcff", 2.5)]
+        slot.serving = requests
+        assert Scoreboard.attach(board.fd).slot(slot.index).serving == requests
+        slot.serving = []
+        assert slot.serving == []
+
+    def test_of_many_and_of_long_ones_the_oldest_are_shown_as_far_as_there_is_room(self, board: Scoreboard) -> None:
+        slot = begin(board)
+        slot.serving = [Serving("GET", f"/{number}", 1.0) for number in range(100)]
+        assert [found.path for found in slot.serving] == [f"/{number}" for number in range(MAX_SERVING)]
+        slot.serving = [Serving("GET", "/" + "\N{SNOWMAN}" * 1000, float(number)) for number in range(100)]
+        assert [found.since for found in slot.serving] == [0.0]
+        assert len(slot.serving[0].path) == MAX_PATH
+
+    def test_it_is_gone_with_the_worker(self, board: Scoreboard) -> None:
+        slot = begin(board)
+        slot.serving = [Serving("GET", "/", 1.0)]
+        board.retire(slot.index)
+        assert slot.serving == []
+
+    @pytest.mark.parametrize("text", [b"", b"[[", b"1", b"[1]", b'[["GET"]]', b'[["GET", "/", "soon"]]', b"[" * 2000])
+    @pytest.mark.parametrize("claimed", [0, None, -1, 1 << 40])
+    def test_nonsense_from_a_worker_is_nothing(self, board: Scoreboard, text: bytes, claimed: int | None) -> None:
+        slot = begin(board)
+        slot._serving[: len(text)] = text
+        slot._ints[slot._serving_length] = len(text) if claimed is None else claimed
+        assert slot.serving == []
