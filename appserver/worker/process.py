@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from setproctitle import setproctitle
@@ -25,7 +26,7 @@ from appserver.asgi.loader import load_application
 from appserver.asgi.types import ASGIApplication
 from appserver.engine.listener import Listener
 from appserver.engine.server import Server
-from appserver.errors import AppserverError
+from appserver.errors import AppserverError, StartupError
 from appserver.settings import Settings
 from appserver.telemetry.logs import get_logger
 from appserver.telemetry.scoreboard import Scoreboard, WorkerState
@@ -49,26 +50,34 @@ from appserver.worker.messages import (
 CANCELLATION_GRACE = 1.0
 
 
-def run(
-    order: Fork,
-    channel: Channel,
-    stacks: int,
-    boot: ZygoteBoot,
-    scoreboard: Scoreboard,
-    application: ASGIApplication | None,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What a zygote has ready for its workers: made once, its memory is shared by all, and a fork is all that is left.
+
+    `application` is None unless it is preloaded.
+    """
+
+    boot: ZygoteBoot
+    settings: Settings
+    scoreboard: Scoreboard
+    make_loop: Callable[[], asyncio.AbstractEventLoop]
+    application: ASGIApplication | None
+
+
+def run(order: Fork, channel: Channel, stacks: int, inherited: Inheritance) -> int:
     """Live as the worker that `order` asks for; returns the exit code.
 
-    `stacks` is the file for the stacks of a blocked or crashing worker; `application` is None unless preloaded.
+    `stacks` is the file for the stacks of a blocked or crashing worker.
     """
     # Both work while Python code does not: the one when the loop is blocked, the other on SIGSEGV and its kind.
     faulthandler.register(STACKS_SIGNAL, file=stacks, all_threads=True)
     faulthandler.enable(file=stacks, all_threads=True)
-    setproctitle(f"appserver: worker {order.number} g{boot.generation}")
-    settings = Settings.model_validate_json(boot.settings)
+    generation = inherited.boot.generation
+    setproctitle(f"appserver: worker {order.number} g{generation}")
     try:
-        instruments = Instruments(settings, order, boot.generation, scoreboard.slot(order.number - 1))
-        loop = loop_factory(settings.workers.loop)()
+        slot = inherited.scoreboard.slot(order.number - 1)
+        instruments = Instruments(inherited.settings, order, generation, slot)
+        loop = inherited.make_loop()
     except AppserverError as error:
         channel.send(failure := describe_failure(error))
         return failure.exit_code
@@ -76,9 +85,9 @@ def run(
         channel.send(failure := describe_bug(error))
         return failure.exit_code
     asyncio.set_event_loop(loop)
-    worker = Worker(loop, channel, settings, boot, instruments)
+    worker = Worker(loop, channel, inherited.settings, inherited.boot, instruments)
     try:
-        return loop.run_until_complete(worker.run(application))
+        return loop.run_until_complete(worker.run(inherited.application))
     finally:
         # What the application registered runs as at the end of any program, although the process ends by os._exit.
         atexit._run_exitfuncs()
@@ -89,14 +98,14 @@ def run(
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    """The maker of event loops for `workers.loop`: "auto" is uvloop where it is installed."""
+    """The maker of event loops for `workers.loop`: "auto" is uvloop where it is installed. Raises StartupError."""
     if name == "asyncio":
         return asyncio.new_event_loop
     try:
         import uvloop
-    except ImportError:
+    except ImportError as error:
         if name == "uvloop":
-            raise
+            raise StartupError(f'workers.loop = "uvloop": it cannot be imported ({error})') from error
         return asyncio.new_event_loop
     return uvloop.new_event_loop
 

@@ -47,9 +47,10 @@ class Zygote:
         """Boot, then fork workers as asked until the master closes the channel; returns the exit code."""
         _ignore_signals()
         setproctitle(f"appserver: zygote g{self._boot.generation}")
-        self._log_output = configure(self._settings.logging, process="zygote", generation=self._boot.generation)
         try:
+            self._log_output = configure(self._settings.logging, process="zygote", generation=self._boot.generation)
             privileges.drop(self._settings.workers)
+            self._make_loop = process.loop_factory(self._settings.workers.loop)
             imported = self._preload()
         except AppserverError as error:
             self._channel.send(describe_failure(error))
@@ -144,7 +145,10 @@ class Zygote:
         self._channel.close()
         for pidfd in self._workers:
             os.close(pidfd)
-        _exit_with(lambda: process.run(order, channel, stacks, self._boot, self._scoreboard, self._application))
+        inheritance = process.Inheritance(
+            self._boot, self._settings, self._scoreboard, self._make_loop, self._application
+        )
+        _exit_with(lambda: process.run(order, channel, stacks, inheritance))
 
     def _outlive_workers(self) -> None:
         """The master let go: wait for the workers that are left, and kill those that do not come to an end.
