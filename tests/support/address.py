@@ -50,7 +50,11 @@ class Address:
             return socket.create_connection((self.host, self.port), timeout)
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(timeout)
-        connection.connect(self.path)
+        try:
+            connection.connect(self.path)
+        except OSError:
+            connection.close()
+            raise
         return connection
 
     async def open_connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
