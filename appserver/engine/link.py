@@ -17,9 +17,6 @@ from appserver.engine.exchange import Exchange
 from appserver.engine.service import Service
 from appserver.engine.waiters import Waiters
 
-JOIN_LIMIT = 16 * 1024
-"""Up to this size copying pieces together costs less than a vectored write."""
-
 LINGER = 2.0
 """How long, in seconds, a client that has got its last answer may take to close its side."""
 
@@ -65,7 +62,7 @@ class Link(asyncio.Protocol):
 
     def write(self, parts: list[bytes], size: int) -> None:
         """Write in one system call, if the kernel takes it; `size` is that of the largest part."""
-        if size <= JOIN_LIMIT:
+        if size <= self._service.join_limit:
             octets = b"".join(parts)
             self._sent += len(octets)
             self._transport.write(octets)

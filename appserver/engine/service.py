@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from appserver.engine.link import Link
 
 
+JOIN_LIMIT = 16 * 1024
+"""Up to this size copying pieces together costs less than a vectored write."""
+
+
 class Logger(Protocol):
     """What the engine says, it says to this: an event in lower-case words, and its fields."""
 
@@ -38,7 +42,7 @@ class Service:
 
     __slots__ = (
         "access_log", "admission", "application", "background", "body_timeout", "clock", "connections", "context", "date", "defaults", "draining",
-        "header_timeout", "keepalive_timeout", "limits", "logger", "loop", "max_body_size", "max_requests", "parser",
+        "header_timeout", "join_limit", "keepalive_timeout", "limits", "logger", "loop", "max_body_size", "max_requests", "parser",
         "request_timeout", "root_path", "slot", "state", "vacated", "write_timeout",
     )  # fmt: skip
 
@@ -66,6 +70,8 @@ class Service:
         self.clock = clock
         self.date = date
         self.loop = asyncio.get_running_loop()
+        # asyncio's own `writelines` forgot to pause the protocol up to 3.12.8 and 3.13.1 (CVE-2024-12254).
+        self.join_limit = sys.maxsize if isinstance(self.loop, asyncio.BaseEventLoop) else JOIN_LIMIT
         # Each request gets a copy of this one. The present context is that of whoever the engine is called by, which may
         # be an application that serves another request.
         self.context = copy_context()

@@ -94,6 +94,7 @@ class FakeTransport(asyncio.Transport):
         self.loop = loop
         self.protocol: asyncio.Protocol | None = None
         self.writes: list[bytes] = []
+        self.congest_at = 0  # the write with which the client stops reading
         self.buffered = 0
         self.reading = True
         self.closed = False
@@ -109,6 +110,8 @@ class FakeTransport(asyncio.Transport):
         assert not self.half_closed, "written after the end"
         assert not self.closed, "written after close"
         self.writes.append(bytes(data))
+        if len(self.writes) == self.congest_at:
+            self.congest()
 
     def writelines(self, data: Any) -> None:
         self.write(b"".join(data))
