@@ -17,11 +17,11 @@ from appserver.telemetry.scoreboard import Scoreboard
 class Observer:
     """Looks at the scoreboard and at the kernel. Call `look` about once a second, and `examine` when a worker has exited."""
 
-    def __init__(self, scoreboard: Scoreboard, output: LogOutput) -> None:
+    def __init__(self, scoreboard: Scoreboard, output: LogOutput, oom_kills: OutOfMemoryKills | None = None) -> None:
         """`output` is the master's own log, the losses of which it counts."""
         self._scoreboard = scoreboard
         self._output = output
-        self._oom_kills = OutOfMemoryKills()
+        self._oom_kills = oom_kills or OutOfMemoryKills()
 
     def look(self, workers: Iterable[WorkerHandle]) -> tuple[Sample, ...]:
         """How those workers are that have a process."""
