@@ -7,6 +7,7 @@
 /stubborn         ignores its cancellation
 /threads          starts a thread that nobody can stop, and answers
 /grow/MIB         keeps so much memory, and answers
+/flood            answers with a gibibyte
 /die              answers never: the process kills itself
 
 Each leaves a file `reached-PID-ACTION` behind before it begins, so that a test knows when it does. While a file of one
@@ -48,6 +49,9 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
         await usual(scope, receive, send)
         return
     _, action, *rest = scope["path"].split("/", 2)
+    if action == "flood":
+        await _flood(send)
+        return
     misdeed = MISDEEDS.get(action)
     if misdeed is not None:
         (HERE / f"reached-{os.getpid()}-{action}").touch()
@@ -96,6 +100,13 @@ async def _threads() -> None:
 
 async def _grow(mebibytes: str) -> None:
     kept.append(bytearray(os.urandom(1024)) * (int(mebibytes) * 1024))
+
+
+async def _flood(send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(1024):
+        await send({"type": "http.response.body", "body": bytes(1024 * 1024), "more_body": True})
+    await send({"type": "http.response.body"})
 
 
 async def _die() -> None:
