@@ -11,7 +11,6 @@ returned, so that what came with the head is there when it first calls `receive`
 from __future__ import annotations
 
 import asyncio
-import math
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -21,7 +20,7 @@ from appserver.engine import refusal
 from appserver.engine.admission import Overload
 from appserver.engine.exchange import DONE, GONE, Exchange
 from appserver.engine.failure import report_failure, report_timeout, stop_loop
-from appserver.engine.link import Link
+from appserver.engine.link import NEVER, Link
 from appserver.engine.scope import Address, http_scope
 from appserver.engine.service import Service
 from appserver.errors import RequestError
@@ -46,7 +45,7 @@ class Connection(Link):
     """Protocol of the transport, handler of the parser, carrier of the exchanges."""
 
     __slots__ = (
-        "_body_size", "_client", "_expects_continue", "_finishing", "_in_head", "_next", "_parser", "_receiving", "_served",
+        "_body_size", "_client", "_expects_continue", "_in_head", "_next", "_parser", "_receiving", "_served",
         "_template", "encoder",
     )  # fmt: skip
 
@@ -59,7 +58,6 @@ class Connection(Link):
         self.encoder = ResponseEncoder(service.defaults)
         self._next: Exchange | None = None  # whose application is to be started when the parser returns
         self._receiving: Exchange | None = None  # whose body is arriving; its response may be complete already
-        self._finishing: Exchange | None = None  # which is over for the client, but not yet for the application
         self._in_head = True  # a head is due
         self._expects_continue = False
         self._body_size = 0
@@ -110,7 +108,6 @@ class Connection(Link):
         self._next = self._receiving = None
         if self.exchange is not None:
             self._finish(self.exchange, GONE, self._service.clock(), "aborted")
-        self._leave_behind()
         del self._parser  # it refers to this connection: not to be left to the garbage collector
         super().connection_lost(error)
 
@@ -166,25 +163,23 @@ class Connection(Link):
         self._served += 1
         keep_alive = head.keep_alive and not service.draining and self._served < service.max_requests
         self.encoder.begin(head.method, head.http_version, keep_alive)
-        if self._finishing is not None:
-            self._leave_behind()
         self.exchange = exchange
         exchange.started = now = service.clock()
-        self._read_by = math.inf
+        self._read_by = NEVER
         self._finish_by = self.deadline = now + service.request_timeout
         service.slot.request_started()
         scope = http_scope(self._template, head, self._client, service.state)
         application = service.application
         if service.admission is not None:
             application = partial(service.admission.run, exchange, application)
-        task = start_task(exchange.run(application, scope), loop=service.loop, context=service.context.copy())
-        if not task.done():
-            exchange.task = task
+        running = exchange.run(application, scope, service.background)
+        task = start_task(running, loop=service.loop, context=service.context.copy())
+        exchange.task = None if task.done() else task
 
     def _await_body(self, exchange: Exchange) -> None:
         if exchange.buffered > BUFFER_LIMIT:
             self._pause_reading()
-            self._read_by = math.inf
+            self._read_by = NEVER
         elif exchange.phase >= DONE and self._body_size > DISCARD_LIMIT:
             self._receiving = None
             self._linger()
@@ -214,8 +209,8 @@ class Connection(Link):
         received, sent = self._received, self._sent
         self._received = self._sent = 0
         self.exchange = None
-        self._finishing = exchange
-        self._finish_by = math.inf
+        service.background.add(exchange)  # until the application is through with it
+        self._finish_by = NEVER
         exchange.enter(phase)
         service.slot.request_finished(exchange.head.method, status, seconds, received, sent)
         if service.access_log is not None:
@@ -257,19 +252,23 @@ class Connection(Link):
         else:
             self._proceed()
 
-    def _leave_behind(self) -> None:
-        """Remember an application that is still at work although the response is complete, or the client gone."""
-        if self._finishing is not None:
-            self._service.background.add(self._finishing)
-            self._finishing = None
-
     # The exchange's side.
 
     def write_body(self, data: bytes, more: bool) -> None:
         encoder = self.encoder
-        if self._receiving is not None and not encoder.on_wire:
-            self._decide_on_unread_body(self._receiving, more)
-        self.write(encoder.body(data, more), len(data))
+        if encoder.on_wire:
+            parts = encoder.body(data, more)
+        else:
+            if self._receiving is not None:
+                self._decide_on_unread_body(self._receiving, more)
+            parts = encoder.head_and_body(data, more)
+        if len(data) <= self._service.join_limit:
+            octets = b"".join(parts)
+            self._sent += len(octets)
+            self._transport.write(octets)
+        else:
+            self._sent += sum(map(len, parts))
+            self._transport.writelines(parts)
         if not more:
             assert self.exchange is not None
             self._go_on(self.exchange)
@@ -287,7 +286,7 @@ class Connection(Link):
         if self._expects_continue:
             self._expects_continue = False
             if not self.encoder.on_wire:
-                self.write([CONTINUE], len(CONTINUE))
+                self.write([CONTINUE])
 
     def body_taken(self) -> None:
         if not self._reading and self._receiving is not None:
@@ -306,13 +305,6 @@ class Connection(Link):
                 self._answer(refusal.application_failed(), "error")
         if isinstance(error, KeyboardInterrupt | SystemExit):
             self._service.loop.call_soon(stop_loop, error)
-
-    def application_ended(self, exchange: Exchange) -> None:
-        if self._finishing is exchange:
-            self._finishing = None
-        else:
-            self._service.background.discard(exchange)
-            self._service.vacated()
 
     # Errors.
 
@@ -336,7 +328,7 @@ class Connection(Link):
         if exchange is not None:
             method = exchange.head.method
         self.encoder.begin(method or "GET", "1.1", keep_alive=False)
-        self.write(error_response(self.encoder, error), 0)
+        self.write(error_response(self.encoder, error))
         if exchange is not None:
             self._finish(exchange, GONE, self._service.clock(), outcome)
         self._receiving = None
@@ -348,7 +340,7 @@ class Connection(Link):
             self._refuse(error)
             return
         self._service.slot.rejected(error.reason)
-        self.write(error_response(self.encoder, error), 0)
+        self.write(error_response(self.encoder, error))
         self._go_on(exchange)
 
     def _break_off(self, exchange: Exchange, outcome: str) -> None:

@@ -59,9 +59,6 @@ class Carrier(Protocol):
     def application_failed(self, exchange: Exchange, error: BaseException | None) -> None:
         """The application has raised `error`, or (None) returned before the response was complete."""
 
-    def application_ended(self, exchange: Exchange) -> None:
-        """The application has returned or raised, and that has been dealt with."""
-
 
 class Exchange:
     """`receive` and `send` of one request."""
@@ -84,8 +81,8 @@ class Exchange:
         self._handed_over = False  # the application has got the whole body
         self._waiters: Waiters | None = None
 
-    async def run(self, application: ASGIApplication, scope: Scope) -> None:
-        """Call the application; the body of its task."""
+    async def run(self, application: ASGIApplication, scope: Scope, background: set[Exchange]) -> None:
+        """Call the application; the body of its task. At its end the exchange leaves `background`."""
         try:
             await application(scope, self.receive, self.send)
         except BaseException as error:  # noqa: BLE001  # whatever an application raises ends its request, not the worker
@@ -94,7 +91,7 @@ class Exchange:
             if self.phase < DONE:
                 self._carrier.application_failed(self, None)
         self.task = None
-        self._carrier.application_ended(self)
+        background.discard(self)
 
     async def receive(self) -> Message:
         """The next piece of the body; after that, and after the response, wait for http.disconnect."""
@@ -147,7 +144,8 @@ class Exchange:
     def end(self) -> None:
         """Note that the body is complete."""
         self.body_complete = True
-        self.wake()
+        if self._waiters is not None:
+            self._waiters.wake()
 
     def half_close(self) -> None:
         """Note that the client has closed its side. It may still read, so `send` works; `receive` says http.disconnect."""

@@ -17,6 +17,8 @@ from appserver.engine.exchange import Exchange
 from appserver.engine.service import Service
 from appserver.engine.waiters import Waiters
 
+NEVER = math.inf
+
 LINGER = 2.0
 """How long, in seconds, a client that has got its last answer may take to close its side."""
 
@@ -43,7 +45,7 @@ class Link(asyncio.Protocol):
         self._writers: Waiters | None = None
         self._unwritten = 0  # octets in the transport when they were last looked at
         self._received = self._sent = 0  # octets that nobody has counted yet
-        self._read_by = self._write_by = self._finish_by = self.deadline = math.inf
+        self._read_by = self._write_by = self._finish_by = self.deadline = NEVER
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance
@@ -60,15 +62,11 @@ class Link(asyncio.Protocol):
         service.connections.discard(self)
         service.vacated()
 
-    def write(self, parts: list[bytes], size: int) -> None:
-        """Write in one system call, if the kernel takes it; `size` is that of the largest part."""
-        if size <= self._service.join_limit:
-            octets = b"".join(parts)
-            self._sent += len(octets)
-            self._transport.write(octets)
-        else:
-            self._sent += sum(map(len, parts))
-            self._transport.writelines(parts)
+    def write(self, parts: list[bytes]) -> None:
+        """Write something small."""
+        octets = b"".join(parts)
+        self._sent += len(octets)
+        self._transport.write(octets)
 
     # Flow.
 
@@ -78,7 +76,7 @@ class Link(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.congested = False
-        self._write_by = math.inf
+        self._write_by = NEVER
         if self._writers is not None:
             self._writers.wake()
 
@@ -104,12 +102,12 @@ class Link(asyncio.Protocol):
     def expire(self, now: float) -> None:
         """The deadline has passed: act on whichever moment it was."""
         if now >= self._finish_by:
-            self._finish_by = math.inf
+            self._finish_by = NEVER
             self._application_is_late()
         elif now >= self._write_by:
             self._client_takes_nothing()
         elif now >= self._read_by:
-            self._read_by = math.inf
+            self._read_by = NEVER
             self._client_sends_nothing()
         self._set_deadline()
 
@@ -119,7 +117,7 @@ class Link(asyncio.Protocol):
     def _watch_writing(self) -> None:
         """Note how much there is to write, and by when some of it has to be written."""
         self._unwritten = self._transport.get_write_buffer_size()
-        self._write_by = self._service.clock() + self._service.write_timeout if self._unwritten else math.inf
+        self._write_by = self._service.clock() + self._service.write_timeout if self._unwritten else NEVER
         self._set_deadline()
 
     def _client_takes_nothing(self) -> None:
@@ -155,7 +153,7 @@ class Link(asyncio.Protocol):
     def _close(self) -> None:
         """Close the connection as soon as everything is written."""
         self._closing = True
-        self._read_by = math.inf
+        self._read_by = NEVER
         self._transport.close()
         self._watch_writing()
 
@@ -182,5 +180,5 @@ class Link(asyncio.Protocol):
     def abort(self) -> None:
         """Close the connection at once; what is not written is lost."""
         self._closing = True
-        self._read_by = self._write_by = math.inf
+        self._read_by = self._write_by = NEVER
         self._transport.abort()

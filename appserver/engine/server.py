@@ -98,8 +98,11 @@ class Server:
 
     async def wait_drained(self) -> None:
         """Return when no connection is open and no application at work."""
-        while self._service.connections or self._service.background or any(a.adopting for a in self._acceptors):
+        service = self._service
+        while service.connections or any(acceptor.adopting for acceptor in self._acceptors):
             await self._waiters.wait()
+        if tasks := [exchange.task for exchange in service.background if exchange.task is not None]:
+            await asyncio.wait(tasks)
 
     def running(self) -> list[Running]:
         """The requests that applications are at work on, the oldest first; for the report of who delays a drain."""

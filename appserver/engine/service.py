@@ -92,7 +92,6 @@ class Service:
         self.defaults.refresh(date())
         self.draining = False
         self.connections: set[Link] = set()
-        # Exchanges that their connection has left behind while the application was still at work: after the response,
-        # or after the client had gone.
+        # Exchanges that are over for their client (which has its response, or is gone) but not yet for the application.
         self.background: set[Exchange] = set()
-        self.vacated: Callable[[], None] = lambda: None  # called when a connection or a background exchange has ended
+        self.vacated: Callable[[], None] = lambda: None  # called when a connection has ended

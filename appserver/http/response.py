@@ -163,7 +163,7 @@ class ResponseEncoder:
     def body(self, data: bytes, more: bool) -> list[bytes]:
         """Take a piece of the body, the last one unless `more`; returns what to write. Raises ResponseError."""
         if not self.on_wire:
-            return self._head_and_body(data, more)
+            return self.head_and_body(data, more)
         if self._bodiless:
             return []
         if self._chunked:
@@ -174,7 +174,8 @@ class ResponseEncoder:
             self._left = _still_owed(self._left, len(data), more)
         return [data]
 
-    def _head_and_body(self, data: bytes, more: bool) -> list[bytes]:
+    def head_and_body(self, data: bytes, more: bool) -> list[bytes]:
+        """Take the first piece of the body, and let the head go with it. As `body`, which finds out by itself."""
         parts = [self._held]
         size = len(data)
         left = self._left

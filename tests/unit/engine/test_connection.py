@@ -218,7 +218,6 @@ class TestBackground:
             client = world.connect()
             await client.send(request("/a"), request("/b"), request("/c"))
             assert len(client.responses()) == 3
-            assert len(world.service.background) == 2
             await client.vanish()
             assert len(world.service.background) == 3
             gate.set()
@@ -230,12 +229,13 @@ class TestBackground:
 
     def test_an_idle_connection_holds_nothing_of_its_last_request(self) -> None:
         async def scenario() -> None:
-            client = World(echo).connect()
+            world = World(echo)
+            client = world.connect()
             await client.send(request("/", "POST", body=b"x" * 1000))
             connection = client.connection
             assert connection.exchange is None
-            assert connection._finishing is None
             assert connection._receiving is None
+            assert not world.service.background
 
         run(scenario)
 
