@@ -233,12 +233,12 @@ class LogOutput:
             with self._room:
                 self._pending -= len(item)
                 self._room.notify_all()
-            if delivered:
-                over = self._pending == 0
-            else:  # and it may never be over; where it can be said elsewhere, it is to be said
-                over = time.monotonic() - self._reported_at >= _REPORT_INTERVAL
-            if over:
+            # Losses are reported when they are over; if they go on and on, meanwhile, where it can be said elsewhere.
+            if (delivered and self._pending == 0) or (not delivered and self._is_report_due()):
                 self._report_losses()
+
+    def _is_report_due(self) -> bool:
+        return time.monotonic() - self._reported_at >= _REPORT_INTERVAL
 
     def _report_losses(self) -> None:
         """Write how much has been lost since the last time; a report that is lost itself is repeated, and not counted."""
