@@ -47,16 +47,27 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
+    def forget(self) -> None:
+        """Reap it when it exits, but call nobody."""
+        self._on_exit = lambda _status: None
+
     def _reap(self) -> None:
-        pid, status, usage = os.wait4(self.pid, os.WNOHANG)
+        try:
+            pid, status, usage = os.wait4(self.pid, os.WNOHANG)
+        except ChildProcessError:  # it was taken for a stranger, as after `forget`: nobody is left to be told
+            self._close()
+            return
         if pid == 0:
             return
         self.cpu_seconds = usage.ru_utime + usage.ru_stime
+        self._close()
+        code = os.waitstatus_to_exitcode(status)
+        self._on_exit(ExitStatus(code=code) if code >= 0 else ExitStatus(signal=-code))
+
+    def _close(self) -> None:
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self._pidfd = -1
-        code = os.waitstatus_to_exitcode(status)
-        self._on_exit(ExitStatus(code=code) if code >= 0 else ExitStatus(signal=-code))
 
 
 def reap_strangers(known: Callable[[int], bool]) -> int:

@@ -11,7 +11,7 @@ import socket
 import stat
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from appserver.errors import ListenerError
@@ -31,23 +31,29 @@ from appserver.telemetry.logs import get_logger
 from appserver.worker.messages import ListenerGrant
 
 Place = tuple[Address, int]
+FileIdentity = tuple[int, int]
 
 NOTHING_PASSED = Activation()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BoundListener:
     """A listening socket, and the name that people know it by: its address, with the port that was chosen for port 0."""
 
     socket: socket.socket
     name: str
     path: Path | None = None  # of a unix socket that this process has made
+    file: FileIdentity | None = field(init=False)  # what `path` named when this was made
+
+    def __post_init__(self) -> None:
+        self.file = _identify(self.path) if self.path else None
 
     def close(self) -> None:
-        self.socket.close()
-        if self.path is not None:
+        """Close the socket, and remove its file, unless another server has put its own in that place meanwhile."""
+        if self.path is not None and self.file == _identify(self.path):
             with contextlib.suppress(OSError):
                 self.path.unlink()
+        self.socket.close()  # last: as long as it is open, nobody takes the file for a stale one
 
 
 class ListenerSet:
@@ -87,6 +93,16 @@ class ListenerSet:
         kept = {place for listeners in wanted for place in _places(listeners)}
         for place in self._bound.keys() - kept:
             _close(self._bound.pop(place))
+
+    def refuse(self) -> None:
+        """Have the kernel refuse further connections, although zygote and workers still hold copies of the sockets.
+
+        Sockets that were passed to this program are left alone: connections wait in them for its next start.
+        """
+        for (address, _), listeners in self._bound.items():
+            for bound in listeners if isinstance(address, TCPAddress | UnixAddress) else ():
+                with contextlib.suppress(OSError):  # it has been done before
+                    bound.socket.shutdown(socket.SHUT_RDWR)
 
     def names(self) -> list[str]:
         """What is bound, as people know it."""
@@ -219,6 +235,15 @@ def _bind_unix(listener: ListenerSettings, address: UnixAddress) -> BoundListene
     except OSError as error:
         raise ListenerError(f"cannot listen on {address}: {error.strerror or error}") from error
     return BoundListener(sock, str(address), path)
+
+
+def _identify(path: Path) -> FileIdentity | None:
+    """What tells a file from another one that takes its place (st_dev, st_ino); None if there is none."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _remove_stale(path: Path) -> None:

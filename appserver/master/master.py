@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import singledispatchmethod
 
 from appserver.errors import AppserverError
 from appserver.master import signals
 from appserver.master.admin import Admin
-from appserver.master.children import Child, reap_strangers
 from appserver.master.commands import Commands
+from appserver.master.crew import Crew
 from appserver.master.handover import Handover, PlansRecord
 from appserver.master.listeners import ListenerSet
-from appserver.master.log_files import prepare_log_files
+from appserver.master.log_files import MasterLog
 from appserver.master.notify import Announcer, Notifier
 from appserver.master.observation import Observer
 from appserver.master.plan import Plan, refuse_fixed
 from appserver.master.upgrade import Command, Upgrade
 from appserver.master.verdicts import Verdict, Verdicts
 from appserver.master.workers import WorkerHandle
-from appserver.master.zygotes import ZygoteHandle
 from appserver.settings import Loaded, differences
 from appserver.supervision.actions import (
     Action,
@@ -42,22 +40,16 @@ from appserver.supervision.actions import (
 )
 from appserver.supervision.events import (
     Event,
-    Failure,
-    ForkFailed,
     Observed,
     ReloadRequested,
     ScaleRequested,
     StopRequested,
     Tick,
-    WorkerExited,
-    WorkerForked,
-    ZygoteExited,
-    ZygoteFailed,
 )
 from appserver.supervision.supervisor import Supervisor
-from appserver.telemetry.logs import LogOutput, get_logger
+from appserver.telemetry.logs import get_logger
 from appserver.telemetry.scoreboard import Scoreboard
-from appserver.worker.messages import Drain, ReopenLogs, ZygoteBoot
+from appserver.worker.messages import Drain
 
 # Seconds between two looks at the scoreboard.
 OBSERVATION_INTERVAL = 1.0
@@ -74,7 +66,7 @@ class Master:
         admin: Admin,
         scoreboard: Scoreboard,
         supervisor: Supervisor,
-        output: LogOutput,
+        output: MasterLog,
         notifier: Notifier,
         command: Command,
     ) -> None:
@@ -85,13 +77,11 @@ class Master:
         self._scoreboard = scoreboard
         self._supervisor = supervisor
         self._output = output
-        self._observer = Observer(scoreboard, output)
+        self._crew = Crew(Observer(scoreboard, output), self.post)
         self._log = get_logger("appserver.master")
         self._serving = plan  # what the current generation was made from
         self._wanted = plan  # what the next generation is made from: the last settings that were read and accepted
         self._plans: dict[int, Plan] = {}
-        self._zygotes: dict[int, ZygoteHandle] = {}
-        self._workers: dict[int, WorkerHandle] = {}
         self._events: deque[Event] = deque()
         self._handling = False
         self._interrupted = False
@@ -110,6 +100,7 @@ class Master:
         self._exit: asyncio.Future[int] = self._loop.create_future()
         if handover is not None:
             self._take_over(handover)
+        self._crew.start(self._loop, handover.zygotes if handover else (), handover.workers if handover else ())
         self._install_signals()
         self._admin.start(Commands(self, self._supervisor, self._scoreboard, self._listeners))
         if handover is None:
@@ -135,39 +126,24 @@ class Master:
         try:
             while self._events:
                 self._handle(self._events.popleft())
+        except Exception:  # noqa: BLE001
+            # What the supervisor holds for true may not be so any more. Without a master the workers finish what they
+            # are serving and go; whoever has started this program starts it anew.
+            self._log.exception("bug in appserver", advice="please report it; the server ends")
+            self._end(AppserverError.exit_code)
         finally:
             self._handling = False
         self._set_timer()
         self._announcer.look()
+        self._refuse_when_stopped()
+
+    def _refuse_when_stopped(self) -> None:
+        """During a stop, refuse new connections as soon as no worker would take them from the backlog any more."""
+        if self._supervisor.state == "stopping" and not self._crew.accepts():
+            self._listeners.refuse()
 
     def _handle(self, event: Event) -> None:
-        match event:
-            case WorkerForked():
-                if handle := self._workers.get(event.worker):
-                    handle.forked(event.pid)
-            case WorkerExited():
-                event = self._forget(event)
-            case ZygoteExited():
-                self._lose_zygote(event.generation)
-            case _:
-                pass
-        self._perform_all(self._supervisor.handle(event, time.monotonic()))
-
-    def _forget(self, event: WorkerExited) -> WorkerExited:
-        """A worker is gone: it is examined before its scoreboard slot can be given to another."""
-        handle = self._workers.pop(event.worker, None)
-        if handle is None:
-            return event
-        handle.close()
-        return self._observer.examine(event, handle)
-
-    def _lose_zygote(self, generation: int) -> None:
-        """A worker forked but not reported when its zygote died is nobody's: without its channel it ends by itself."""
-        self._zygotes.pop(generation, None)
-        for handle in list(self._workers.values()):
-            if handle.generation == generation and handle.child is None:
-                handle.close()
-                del self._workers[handle.worker]
+        self._perform_all(self._supervisor.handle(self._crew.hear(event), time.monotonic()))
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -192,58 +168,32 @@ class Master:
     def _(self, action: SpawnZygote) -> None:
         """Start a zygote; one of a new generation is made from the settings last accepted."""
         plan = self._plans.setdefault(action.generation, self._wanted)
-        try:
-            self._zygotes[action.generation] = ZygoteHandle.start(
-                ZygoteBoot(
-                    master=os.getpid(),
-                    generation=action.generation,
-                    settings=plan.settings.model_dump_json(),
-                    scoreboard=self._scoreboard.fd,
-                    listeners=self._listeners.grants(plan.settings.listeners),
-                ),
-                plan.environment(),
-                self._loop,
-                self.post,
-            )
-        except (OSError, AppserverError) as error:
-            self.post(ZygoteFailed(action.generation, Failure("spawn", f"cannot start a zygote: {error}", "", 5)))
+        grants = self._listeners.grants(plan.settings.listeners)
+        self._crew.spawn_zygote(action.generation, plan, self._scoreboard.fd, grants)
 
     @_perform.register
     def _(self, action: StopZygote) -> None:
-        if zygote := self._zygotes.get(action.generation):
-            zygote.let_go()
+        self._crew.stop_zygote(action.generation)
 
     @_perform.register
     def _(self, action: KillZygote) -> None:
-        if zygote := self._zygotes.get(action.generation):
-            zygote.kill()
+        self._crew.kill_zygote(action.generation)
 
     @_perform.register
     def _(self, action: SpawnWorker) -> None:
-        zygote = self._zygotes.get(action.generation)
-        try:
-            if zygote is None:
-                raise BrokenPipeError("the zygote is gone")
-            self._workers[action.worker] = WorkerHandle.order(
-                action.worker, action.number, zygote, self._loop, self.post
-            )
-        except OSError as error:
-            self.post(ForkFailed(action.worker, str(error)))
+        self._crew.spawn_worker(action.worker, action.number, action.generation)
 
     @_perform.register
     def _(self, action: DrainWorker) -> None:
-        if worker := self._workers.get(action.worker):
-            worker.tell(Drain(action.reason, action.linger))
+        self._crew.tell(action.worker, Drain(action.reason, action.linger))
 
     @_perform.register
     def _(self, action: KillWorker) -> None:
-        if worker := self._workers.get(action.worker):
-            worker.kill()
+        self._crew.kill(action.worker)
 
     @_perform.register
     def _(self, action: DumpStacks) -> None:
-        if worker := self._workers.get(action.worker):
-            worker.dump_stacks(action.blocked, self._observer.serving(worker))
+        self._crew.dump_stacks(action.worker, action.blocked)
 
     @_perform.register
     def _(self, action: CountExit) -> None:
@@ -261,6 +211,7 @@ class Master:
                 self._wanted = self._serving
         else:
             self._serving = plan
+            self._output.apply(plan.settings)
         living = {generation.number for generation in self._supervisor.generations()}
         self._plans = {number: plan for number, plan in self._plans.items() if number in living}
         self._let_go()
@@ -278,10 +229,12 @@ class Master:
 
     @_perform.register
     def _(self, action: Exit) -> None:
-        for zygote in self._zygotes.values():
-            zygote.let_go()
+        self._end(action.code)
+
+    def _end(self, code: int) -> None:
+        self._crew.let_go()
         if not self._exit.done():
-            self._exit.set_result(action.code)
+            self._exit.set_result(code)
 
     # ---- signals ------------------------------------------------------------------------------------------------------
 
@@ -308,20 +261,12 @@ class Master:
         self._interrupted = True
 
     def _reap_strangers(self) -> None:
-        """As PID 1, or as the subreaper: reap what fell to this process and is none of its own."""
-        mine = {child.pid for child in self._children()}
-        # A worker that has exited before its zygote has reported it looks like a stranger.
-        if all(worker.child is not None for worker in self._workers.values()):
-            reap_strangers(mine.__contains__)
+        self._crew.reap_strangers([] if self._upgrade.child is None else [self._upgrade.child.pid])
 
     def reopen_logs(self) -> None:
         """Open every log file anew, here and in all other processes."""
-        prepare_log_files(self._serving.settings)
-        self._output.reopen()
-        for zygote in self._zygotes.values():
-            zygote.reopen_logs()
-        for worker in self._workers.values():
-            worker.tell(ReopenLogs())
+        self._output.reopen(self._serving.settings)
+        self._crew.reopen_logs()
 
     def reload(self) -> asyncio.Future[Verdict]:
         """Read the settings again, and roll over to a generation made from them; refuse, loudly, what cannot be used.
@@ -362,8 +307,8 @@ class Master:
             supervisor=self._supervisor.dump(),
             plans=PlansRecord.of(self._serving, self._wanted, {number: self._plans[number] for number in living}),
             listeners=self._listeners.records(),
-            zygotes=[zygote.record() for zygote in self._zygotes.values()],
-            workers=[worker.record() for worker in self._workers.values()],
+            zygotes=[zygote.record() for zygote in self._crew.zygotes()],
+            workers=[worker.record() for worker in self._crew.workers()],
             sites=self._admin.records(),
             kept=self._listeners.passed(),
             started_at=self.started_at,
@@ -372,10 +317,6 @@ class Master:
 
     def _take_over(self, handover: Handover) -> None:
         self._serving, self._wanted, self._plans = handover.plans.restore()
-        for zygote in handover.zygotes:
-            self._zygotes[zygote.generation] = ZygoteHandle.restore(zygote, self._loop, self.post)
-        for worker in handover.workers:
-            self._workers[worker.worker] = WorkerHandle.restore(worker, self._loop, self.post)
         self.started_at = handover.started_at
         self.verdicts.last = handover.last_reload
 
@@ -383,16 +324,10 @@ class Master:
 
     def workers(self) -> list[WorkerHandle]:
         """The workers that have a process, or are about to get one."""
-        return list(self._workers.values())
-
-    def _children(self) -> Iterator[Child]:
-        yield from (zygote.child for zygote in self._zygotes.values())
-        yield from (worker.child for worker in self._workers.values() if worker.child is not None)
-        if self._upgrade.child is not None:
-            yield self._upgrade.child
+        return self._crew.workers()
 
     def _observe(self) -> None:
         """Report once a second how the workers are, from the scoreboard and the kernel."""
         self._loop.call_later(OBSERVATION_INTERVAL, self._observe)
-        self.post(Observed(self._observer.look(self._workers.values())))
+        self.post(Observed(self._crew.look()))
         self._announcer.pulse()

@@ -7,17 +7,17 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 
+from appserver.master.log_files import MasterLog
 from appserver.master.memory import OutOfMemoryKills
 from appserver.master.workers import WorkerHandle
 from appserver.supervision.events import Request, Sample, WorkerExited
-from appserver.telemetry.logs import LogOutput
 from appserver.telemetry.scoreboard import Scoreboard
 
 
 class Observer:
     """Looks at the scoreboard and at the kernel. Call `look` about once a second, and `examine` when a worker has exited."""
 
-    def __init__(self, scoreboard: Scoreboard, output: LogOutput, oom_kills: OutOfMemoryKills | None = None) -> None:
+    def __init__(self, scoreboard: Scoreboard, output: MasterLog, oom_kills: OutOfMemoryKills | None = None) -> None:
         """`output` is the master's own log, the losses of which it counts."""
         self._scoreboard = scoreboard
         self._output = output

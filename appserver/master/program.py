@@ -18,7 +18,7 @@ from appserver.master.admin import Admin
 from appserver.master.children import become_subreaper
 from appserver.master.handover import Handover, set_inheritable
 from appserver.master.listeners import ListenerSet
-from appserver.master.log_files import prepare_log_files
+from appserver.master.log_files import MasterLog
 from appserver.master.master import Master
 from appserver.master.notify import Notifier
 from appserver.master.pid_file import PidFile
@@ -27,7 +27,7 @@ from appserver.master.upgrade import Command
 from appserver.settings import Loaded, Settings
 from appserver.settings.address import parse_address
 from appserver.supervision.supervisor import Supervisor
-from appserver.telemetry.logs import LogOutput, configure, get_logger
+from appserver.telemetry.logs import configure, get_logger
 from appserver.telemetry.scoreboard import Scoreboard, ScoreboardMismatch
 
 
@@ -38,6 +38,7 @@ def run(loaded: Loaded, reread: Callable[[], Loaded], command: Command) -> int:
     upgrade. Raises ListenerError when something cannot be bound, SettingsError when a log file cannot be opened,
     PidFileError when the pid file cannot be written: before anything has been started.
     """
+    signals.block()  # they wait for the master's handlers: a HUP to the pid in the pid file must not end the program
     plan = Plan.of(loaded)
     settings = plan.settings
     output = _open_log(plan)
@@ -51,7 +52,6 @@ def run(loaded: Loaded, reread: Callable[[], Loaded], command: Command) -> int:
             pid_file.write()
         scoreboard = Scoreboard.create(plan.policy.capacity, settings.metrics.buckets)
         supervisor = Supervisor(plan.policy, random=random.random)
-        signals.block()  # not to be taken by the thread of the log; the master lets them come to itself
         output.start_writer()
         become_subreaper()
         master = Master(plan, reread, listeners, admin, scoreboard, supervisor, output, _notifier(), command)
@@ -97,11 +97,10 @@ def check_take_over(fd: int) -> None:
     configure(plan.settings.logging, process="master").close()
 
 
-def _open_log(plan: Plan) -> LogOutput:
+def _open_log(plan: Plan) -> MasterLog:
     settings = plan.settings
     setproctitle(f"appserver: master [{plan.loaded.path.name if plan.loaded.path else settings.app.target}]")
-    prepare_log_files(settings)
-    return configure(settings.logging, process="master")
+    return MasterLog(settings)
 
 
 def _activation() -> Activation:
@@ -117,7 +116,7 @@ def _pid_file(settings: Settings) -> PidFile | None:
 
 
 @contextlib.contextmanager
-def _released(listeners: ListenerSet, admin: Admin, output: LogOutput, pid_file: PidFile | None) -> Iterator[None]:
+def _released(listeners: ListenerSet, admin: Admin, output: MasterLog, pid_file: PidFile | None) -> Iterator[None]:
     """Let go of everything at the end."""
     try:
         yield

@@ -21,10 +21,11 @@ from appserver.errors import UpgradeError
 from appserver.master import signals
 from appserver.master.children import Child
 from appserver.master.handover import Handover, set_inheritable
+from appserver.master.log_files import MasterLog
 from appserver.supervision.events import ExitStatus
 from appserver.supervision.exits import describe_status
 from appserver.supervision.supervisor import Supervisor
-from appserver.telemetry.logs import LogOutput, get_logger
+from appserver.telemetry.logs import get_logger
 
 # The hidden words of the command line; a descriptor with a `Handover` follows each. Every version has to know them.
 TAKE_OVER = "take-over"
@@ -55,7 +56,7 @@ class Upgrade:
     """Tries a new program, and becomes it."""
 
     def __init__(
-        self, command: Command, supervisor: Supervisor, describe: Callable[[], Handover], output: LogOutput
+        self, command: Command, supervisor: Supervisor, describe: Callable[[], Handover], output: MasterLog
     ) -> None:
         """`describe` tells what there is to hand over."""
         self._command = command

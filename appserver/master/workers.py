@@ -14,11 +14,20 @@ from appserver.master.children import Child, resident_memory
 from appserver.master.handover import WorkerRecord
 from appserver.master.stacks import StacksFile
 from appserver.master.zygotes import Post, ZygoteHandle, failure_of
-from appserver.supervision.events import ExitStatus, Request, Sample, WorkerExited, WorkerFailed, WorkerReady
+from appserver.supervision.events import ExitStatus, Request, Sample, Tick, WorkerExited, WorkerFailed, WorkerReady
 from appserver.supervision.exits import serving_fields
 from appserver.telemetry.logs import get_logger
 from appserver.telemetry.scoreboard import WorkerSlot
-from appserver.worker.messages import STACKS_SIGNAL, BootFailed, Channel, Message, Ready, ReportTasks, TasksReported
+from appserver.worker.messages import (
+    STACKS_SIGNAL,
+    BootFailed,
+    Channel,
+    Message,
+    Ready,
+    ReportTasks,
+    StoppedAccepting,
+    TasksReported,
+)
 
 # What a blocked worker gets to write its stacks, in seconds: the kernel interrupts it, and writing takes milliseconds.
 STACKS_DELAY = 0.5
@@ -50,6 +59,8 @@ class WorkerHandle:
         self.child: Child | None = None
         self.killed = False
         """Whether it was killed from here."""
+        self.accepting = True
+        """Whether it takes connections, or may yet."""
         self.forked_at = forked_at
         self._loop = loop
         self._post = post
@@ -192,6 +203,9 @@ class WorkerHandle:
                     self._post(WorkerReady(self.worker))
                 case BootFailed() as message:
                     self._post(WorkerFailed(self.worker, failure_of(message)))
+                case StoppedAccepting():
+                    self.accepting = False
+                    self._post(Tick())  # what has changed may let the master go on
                 case TasksReported(serial) if (report := self._reports.get(serial)) and not report.done():
                     report.set_result(None)
 

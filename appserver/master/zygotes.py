@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from appserver.master.children import Child
 from appserver.master.handover import ZygoteRecord
@@ -21,7 +21,17 @@ from appserver.supervision.events import (
     ZygoteFailed,
     ZygoteReady,
 )
-from appserver.worker.messages import BootFailed, Channel, Fork, Forked, ForkRefused, Imported, ReopenLogs, ZygoteBoot
+from appserver.worker.messages import (
+    BootFailed,
+    Channel,
+    Fork,
+    Forked,
+    ForkRefused,
+    Imported,
+    PreloadGivenUp,
+    ReopenLogs,
+    ZygoteBoot,
+)
 
 Post = Callable[[Event], None]
 
@@ -30,36 +40,42 @@ class ZygoteHandle:
     """One zygote process, from its start to its exit. Everything that happens to it is posted as an event."""
 
     def __init__(
-        self, generation: int, pid: int, channel: Channel | None, loop: asyncio.AbstractEventLoop, post: Post
+        self,
+        generation: int,
+        pid: int,
+        channel: Channel | None,
+        loop: asyncio.AbstractEventLoop,
+        post: Post,
+        start: Callable[[tuple[str, ...]], tuple[int, Channel]] | None = None,
     ) -> None:
-        """Hold the running zygote `pid`; without a channel it is one that has been let go of."""
+        """Hold the running zygote `pid`; without a channel it is one that has been let go of.
+
+        `start` starts it, or another one without preload because of the threads that it is given.
+        """
         self.generation = generation
+        self._start = start
         self._loop = loop
         self._post = post
+        self._hold(pid, channel)
+
+    def _hold(self, pid: int, channel: Channel | None) -> None:
         self._channel = channel
-        self.child = Child(pid, self._exited, loop)
+        self.child = Child(pid, self._exited, self._loop)
         if channel is not None:
             channel.set_blocking(False)
-            loop.add_reader(channel.fileno(), self._receive)
+            self._loop.add_reader(channel.fileno(), self._receive)
 
     @classmethod
     def start(
         cls, boot: ZygoteBoot, environ: Mapping[str, str], loop: asyncio.AbstractEventLoop, post: Post
     ) -> ZygoteHandle:
         """Start a zygote. Raises OSError when the kernel has no process for it."""
-        channel, theirs = Channel.pair()
-        boot_file = os.memfd_create("appserver-boot")
-        try:
-            os.write(boot_file, boot.dump().encode())
-            inherited = (theirs.fileno(), boot_file, boot.scoreboard, *(grant.fd for grant in boot.listeners))
-            pid = _spawn([str(theirs.fileno()), str(boot_file)], inherited, environ)
-        except OSError:
-            channel.close()
-            raise
-        finally:
-            theirs.close()
-            os.close(boot_file)
-        return cls(boot.generation, pid, channel, loop, post)
+
+        def start(threads: tuple[str, ...] = ()) -> tuple[int, Channel]:
+            return _spawn(boot, environ, threads)
+
+        pid, channel = start()
+        return cls(boot.generation, pid, channel, loop, post, start)
 
     @classmethod
     def restore(cls, record: ZygoteRecord, loop: asyncio.AbstractEventLoop, post: Post) -> ZygoteHandle:
@@ -111,12 +127,32 @@ class ZygoteHandle:
             match message:
                 case Imported():
                     self._post(ZygoteReady(self.generation, message.preloaded))
+                case PreloadGivenUp(threads):
+                    self._start_over(threads)
                 case BootFailed():
                     self._post(ZygoteFailed(self.generation, failure_of(message)))
                 case Forked():
                     self._post(WorkerForked(message.worker, message.pid))
                 case ForkRefused():
                     self._post(ForkFailed(message.worker, message.reason))
+
+    def _start_over(self, threads: tuple[str, ...]) -> None:
+        """Put a zygote without preload in the place of one that must not fork, and is about to exit.
+
+        To everybody else they are one. The old one cannot become the new one by `exec`: it has given up its privileges,
+        and may not even read the interpreter any more.
+        """
+        if self._start is None:
+            return  # it was started by the program before this one; its exit has it replaced
+        self.let_go()
+        self.child.forget()
+        self.kill()  # by itself it would wait for its threads
+        try:
+            pid, channel = self._start(threads)
+        except OSError as error:
+            self._post(ZygoteFailed(self.generation, Failure("spawn", f"cannot start a zygote: {error}", "", 5)))
+            return
+        self._hold(pid, channel)
 
     def _exited(self, status: ExitStatus) -> None:
         self._receive()  # its last words come first
@@ -129,14 +165,26 @@ def failure_of(message: BootFailed) -> Failure:
     return Failure(message.kind, message.message, message.traceback, message.exit_code)
 
 
-def _spawn(arguments: list[str], inherited: Iterable[int], environ: Mapping[str, str]) -> int:
-    """Start a zygote in a process group of its own; returns its pid.
+def _spawn(boot: ZygoteBoot, environ: Mapping[str, str], threads: tuple[str, ...]) -> tuple[int, Channel]:
+    """Start a zygote in a process group of its own; returns its pid and the channel to it. Raises OSError.
 
     A group of its own keeps Ctrl-C on a terminal from reaching it: the master alone decides how its workers stop.
     `-P` keeps the current directory off the module path while appserver itself is imported: a `queue.py` beside the
     application must not replace the standard library's. Duplicating a descriptor onto itself is how posix_spawn(3)
     passes it on through exec.
     """
-    command = [sys.executable, "-P", "-m", "appserver.worker", *arguments]
+    channel, theirs = Channel.pair()
+    boot_file = os.memfd_create("appserver-boot")
+    inherited = (theirs.fileno(), boot_file, boot.scoreboard, *(grant.fd for grant in boot.listeners))
+    command = [sys.executable, "-P", "-m", "appserver.worker", str(theirs.fileno()), str(boot_file), *threads]
     actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in inherited]
-    return os.posix_spawn(sys.executable, command, environ, file_actions=actions, setpgroup=0)
+    try:
+        os.write(boot_file, boot.dump().encode())
+        pid = os.posix_spawn(sys.executable, command, environ, file_actions=actions, setpgroup=0)
+    except OSError:
+        channel.close()
+        raise
+    finally:
+        theirs.close()
+        os.close(boot_file)
+    return pid, channel

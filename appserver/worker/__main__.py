@@ -6,7 +6,6 @@ A THREAD names what an earlier attempt to preload left behind; with one given, n
 
 from __future__ import annotations
 
-import os
 import sys
 
 from appserver.worker.messages import Channel, ZygoteBoot
@@ -16,8 +15,10 @@ from appserver.worker.zygote import Zygote
 def main(arguments: list[str]) -> int:
     """Run a zygote until the master lets go of it; returns its exit code."""
     channel, boot = int(arguments[0]), int(arguments[1])
-    text = os.pread(boot, os.fstat(boot).st_size, 0).decode()
-    return Zygote(Channel.from_fd(channel), boot, ZygoteBoot.load(text), threads=tuple(arguments[2:])).run()
+    with open(boot, "rb") as file:
+        file.seek(0)
+        text = file.read().decode()
+    return Zygote(Channel.from_fd(channel), ZygoteBoot.load(text), threads=tuple(arguments[2:])).run()
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ one side is the end-of-file of the other. That end-of-file is the lifeline: only
 so a zygote or worker that reads end-of-file knows that the master is gone.
 
     master → zygote    `Fork` (with two descriptors: the worker's channel, and a file for its stacks), `ReopenLogs`
-    zygote → master    `Imported` or `BootFailed`, then `Forked` or `ForkRefused` for each `Fork`
+    zygote → master    `Imported`, `PreloadGivenUp` or `BootFailed`, then `Forked` or `ForkRefused` for each `Fork`
     master → worker    `Drain`, `ReopenLogs`, `ReportTasks` (with a descriptor: the file to write into)
-    worker → master    `Ready` or `BootFailed`; `TasksReported` for each `ReportTasks`
+    worker → master    `Ready` or `BootFailed`; `TasksReported` for each `ReportTasks`; `StoppedAccepting` in a drain
 
 What a zygote needs to boot is too much for a datagram and is wanted again when it starts over without preload: it is a
 `ZygoteBoot`, written to an anonymous file that the zygote inherits.
@@ -50,6 +50,16 @@ class Imported:
 
     preloaded: bool
     threads: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PreloadGivenUp:
+    """The zygote has imported the application, and must not fork with the threads that this has left; it exits.
+
+    Another one is to be started in its place, without preload: `threads` names them to it.
+    """
+
+    threads: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +123,25 @@ class TasksReported:
     serial: int
 
 
-Message = Fork | Imported | BootFailed | Forked | ForkRefused | Ready | Drain | ReopenLogs | ReportTasks | TasksReported
+@dataclass(frozen=True, slots=True)
+class StoppedAccepting:
+    """The worker has taken what the backlog held when it was told to drain, and takes no more."""
+
+
+Message = (
+    Fork
+    | Imported
+    | PreloadGivenUp
+    | BootFailed
+    | Forked
+    | ForkRefused
+    | Ready
+    | Drain
+    | ReopenLogs
+    | ReportTasks
+    | TasksReported
+    | StoppedAccepting
+)
 
 _TYPES: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
 
@@ -216,10 +244,9 @@ def _decode(found: dict[str, Any]) -> Message | None:
     kind = _TYPES.get(found["type"])
     if kind is None:
         return None
-    message = kind(**{field.name: found[field.name] for field in fields(kind) if field.name in found})
-    if isinstance(message, Imported):
-        message = Imported(message.preloaded, tuple(message.threads))
-    return message
+    if "threads" in found:
+        found["threads"] = tuple(found["threads"])
+    return kind(**{field.name: found[field.name] for field in fields(kind) if field.name in found})
 
 
 def shorten(text: str, limit: int) -> str:

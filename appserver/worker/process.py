@@ -42,6 +42,7 @@ from appserver.worker.messages import (
     Ready,
     ReopenLogs,
     ReportTasks,
+    StoppedAccepting,
     TasksReported,
     ZygoteBoot,
 )
@@ -185,6 +186,7 @@ class Worker:
         """Drain the server; at `graceful_timeout`, say what is still running, and cancel it."""
         limit = self._settings.workers.graceful_timeout
         server.begin_drain(drain.linger)
+        self._send(StoppedAccepting())
         try:
             async with asyncio.timeout(limit):
                 await server.wait_drained()
@@ -255,6 +257,6 @@ class Worker:
         self._send(failure)
         return failure.exit_code
 
-    def _send(self, message: Ready | BootFailed | TasksReported) -> None:
+    def _send(self, message: Ready | StoppedAccepting | BootFailed | TasksReported) -> None:
         with contextlib.suppress(OSError):  # the master is gone; the end-of-file says so to whoever reads it next
             self._channel.send(message)

@@ -7,7 +7,6 @@ import gc
 import os
 import select
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -23,7 +22,16 @@ from appserver.telemetry.logs import LogOutput, configure, get_logger
 from appserver.telemetry.scoreboard import Scoreboard
 from appserver.worker import privileges, process
 from appserver.worker.failure import describe_bug, describe_failure
-from appserver.worker.messages import Channel, Fork, Forked, ForkRefused, Imported, ReopenLogs, ZygoteBoot
+from appserver.worker.messages import (
+    Channel,
+    Fork,
+    Forked,
+    ForkRefused,
+    Imported,
+    PreloadGivenUp,
+    ReopenLogs,
+    ZygoteBoot,
+)
 
 # How long workers get, on top of their own drain, before a zygote that has lost its master kills them. In seconds.
 ORPHAN_MARGIN = 2.0
@@ -32,9 +40,9 @@ ORPHAN_MARGIN = 2.0
 class Zygote:
     """The zygote of one generation. `run` is its whole life."""
 
-    def __init__(self, channel: Channel, boot_fd: int, boot: ZygoteBoot, *, threads: tuple[str, ...] = ()) -> None:
+    def __init__(self, channel: Channel, boot: ZygoteBoot, *, threads: tuple[str, ...] = ()) -> None:
+        """`threads` are what the application left behind in the zygote before this one, which is not to preload it."""
         self._channel = channel
-        self._boot_fd = boot_fd
         self._boot = boot
         self._threads = threads
         self._settings = Settings.model_validate_json(boot.settings)
@@ -60,12 +68,14 @@ class Zygote:
             return AppserverError.exit_code
         for fd in (self._channel.fileno(), self._boot.scoreboard, *(grant.fd for grant in self._boot.listeners)):
             os.set_inheritable(fd, False)
-        os.close(self._boot_fd)
         self._channel.send(imported)
-        return self._serve()
+        if isinstance(imported, Imported):
+            self._serve()
+        self._channel.close()
+        return 0
 
-    def _preload(self) -> Imported:
-        """Import the application if `preload` is on; start over without if that left threads behind.
+    def _preload(self) -> Imported | PreloadGivenUp:
+        """Import the application if `preload` is on; give up if that leaves threads behind.
 
         A thread does not survive a fork, but the locks it holds do: a worker forked from such a zygote may hang at any
         time. The only clean state is that of a process which has not imported the application.
@@ -77,26 +87,20 @@ class Zygote:
         if not threads and (unnamed := _kernel_threads() - 1):
             threads = [f"{unnamed} started outside Python"]
         if threads:
-            self._start_over(threads)
+            get_logger("appserver.worker").warning(
+                "preload given up",
+                reason="the application starts threads while it is imported, and threads do not survive a fork",
+                threads=threads,
+                advice="start them in the lifespan start-up, or set workers.preload = false",
+            )
+            return PreloadGivenUp(tuple(threads))
         self._application = application
         # The objects made so far are shared with every worker; what the collector never looks at is never copied.
         gc.collect()
         gc.freeze()
         return Imported(preloaded=True)
 
-    def _start_over(self, threads: list[str]) -> None:
-        assert self._log_output is not None
-        get_logger("appserver.worker").warning(
-            "preload given up",
-            reason="the application starts threads while it is imported, and threads do not survive a fork",
-            threads=threads,
-            advice="start them in the lifespan start-up, or set workers.preload = false",
-        )
-        self._log_output.flush()
-        descriptors = [str(self._channel.fileno()), str(self._boot_fd)]
-        os.execv(sys.executable, [sys.executable, "-m", "appserver.worker", *descriptors, *threads])
-
-    def _serve(self) -> int:
+    def _serve(self) -> None:
         while (received := self._channel.receive()) is not None:
             message, fds = received
             if isinstance(message, Fork):
@@ -104,7 +108,6 @@ class Zygote:
             elif isinstance(message, ReopenLogs) and self._log_output is not None:
                 self._log_output.reopen()
         self._outlive_workers()
-        return 0
 
     def _fork(self, order: Fork, channel: Channel, stacks: int) -> None:
         """Fork twice: the process in between exits at once, and the worker becomes a child of the subreaper."""

@@ -23,11 +23,13 @@ class CredentialSocket(socket.socket):
         taken.setblocking(False)
         return taken
 
-    def accept(self) -> tuple[socket.socket, Any]:
-        connected, _ = super().accept()
+    def _accept(self) -> tuple[int, Any]:
+        """The lower half of `accept`, which the engine calls by itself."""
+        descriptor, _ = super()._accept()  # type: ignore[misc]  # not in the stubs
+        connected = socket.socket(fileno=descriptor)
         credentials = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize(_CREDENTIALS))
         pid, uid, _ = struct.unpack(_CREDENTIALS, credentials)
-        return connected, (str(uid), pid)
+        return connected.detach(), (str(uid), pid)
 
 
 def denial(client: tuple[str, int]) -> str | None:
