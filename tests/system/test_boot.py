@@ -135,3 +135,9 @@ class TestPrivileges:
             "appserver: worker 1 g1": nobody.pw_uid,
             "appserver: zygote g1": nobody.pw_uid,
         }
+
+    def test_giving_up_a_preload_does_not_need_the_privileges_again(self, directory: Path) -> None:
+        settings = {"app": {"target": "importer:app"}, "workers": {"user": "nobody", "preload": True}}
+        files = {"importer.py": TestPreload.IMPORTER + TestPreload.THREAD}
+        with Server(directory, settings, files=files) as server:
+            assert int(server.request("/").text) in {worker.pid for worker in server.workers()}

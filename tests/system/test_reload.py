@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -127,3 +128,11 @@ def test_a_new_generation_that_hangs_is_given_up_at_boot_timeout(start_server: S
     assert pids(server) == before
     assert server.request("/").text == "hello"
     eventually(lambda: len(server.processes()) == 3, "the hanging generation is gone")
+
+
+def test_a_reload_moves_the_log_of_the_master_too(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server()
+    server.configure({"logging": {"file": "new.log"}})
+    os.kill(server.pid, signal.SIGHUP)
+    log = tmp_path / "new.log"
+    eventually(lambda: log.exists() and '"event":"reload finished"' in log.read_text(), "the verdict is in the new file")

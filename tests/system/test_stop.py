@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.support import processes
+from tests.support.address import Address
 from tests.support.stream import Stream
 from tests.support.waiting import eventually
 
@@ -149,3 +150,20 @@ def test_a_repeated_term_does_not_cut_a_graceful_stop_short(start_server: StartS
             server.log.wait_for("stopping")
         stream.finish()
         assert server.wait_for_exit() == 0
+
+
+def test_a_stop_refuses_connections_while_requests_are_completed(start_server: StartServer) -> None:
+    server = start_server({"workers": {"count": 2}})
+    with Stream(server.address, 100) as stream:
+        server.signal(signal.SIGTERM)
+        eventually(lambda: not accepts(server.address), "connections are refused")
+        stream.finish()
+    assert server.wait_for_exit() == 0
+
+
+def accepts(address: Address) -> bool:
+    try:
+        socket.create_connection((address.host, address.port), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
