@@ -9,8 +9,8 @@ so a zygote or worker that reads end-of-file knows that the master is gone.
     master → worker    `Drain`, `ReopenLogs`, `ReportTasks` (with a descriptor: the file to write into)
     worker → master    `Ready` or `BootFailed`; `TasksReported` for each `ReportTasks`; `StoppedAccepting` in a drain
 
-What a zygote needs to boot is too much for a datagram and is wanted again when it starts over without preload: it is a
-`ZygoteBoot`, written to an anonymous file that the zygote inherits.
+What a zygote needs to boot may be too much for a datagram: it is a `ZygoteBoot`, written to an anonymous file that the
+zygote inherits.
 """
 
 from __future__ import annotations
