@@ -6,7 +6,7 @@ Everything it does is an event with a deadline; there is no waiting loop in it.
 
     program.run     settings → listeners → event loop → exit code
     master.Master   the shell around the supervisor: events in, actions out
-    zygotes         spawning zygotes and talking to them; workers: what the master knows of a worker process
+    crew            the processes below: zygotes, workers (one handle each), observation of how they are
     children        the kernel's side: subreaper, pidfds, exit statuses
     listeners       binding, and keeping over reloads, the listening sockets; activation: those that systemd passes
     admin           the addresses for watching and control; commands: what is asked there; verdicts: of reloads
