@@ -53,12 +53,13 @@ def serving_fields(requests: Iterable[Request]) -> dict[str, object]:
     return {"serving": serving} if serving else {}
 
 
-def hint(reason: ExitReason, status: ExitStatus) -> dict[str, object]:
+def hint(worker: Worker, reason: ExitReason, status: ExitStatus) -> dict[str, object]:
     """What the exit of a worker may mean, as a field of its log record, where that does not say itself."""
-    if status.signal == SIGKILL and reason in ("crashed", "boot_failed"):
+    by_us = worker.state is WorkerState.KILLED
+    if status.signal == SIGKILL and reason in ("crashed", "boot_failed") and not by_us:
         return {"hint": "killed by somebody else: possibly out of memory (the kernel log says so, then)"}
     if status.code == 0 and reason == "crashed":
-        return {"hint": "it ended by itself: something in the application ends the process"}
+        return {"hint": "exited by itself with code 0: a SIGTERM to the worker, or the application ended the process"}
     return {}
 
 

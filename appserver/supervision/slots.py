@@ -41,18 +41,21 @@ class Slots:
                 worker = self._state.worker(identity)
                 if worker and not worker.present:
                     slot.release(worker.id)
-                    if worker.fault:
-                        self._back_off(slot)
+                    # What fails of another generation, such as a canary, says nothing about the workers tried here next.
+                    if worker.fault and worker.generation == self._state.generation:
+                        self._back_off(slot, worker)
                     departed.append(worker)
         return departed
 
-    def _back_off(self, slot: Slot) -> None:
+    def _back_off(self, slot: Slot, failed: Worker) -> None:
         now = self._processes.now
         slot.backoff.fail(now, self._processes.random)
         if not slot.backoff.allows(now):
             self._processes.log(
                 "warning",
                 "worker backs off",
+                worker=failed.number,
+                generation=failed.generation,
                 failures=slot.backoff.failures,
                 seconds=round(slot.backoff.until - now, 3),
             )

@@ -191,7 +191,7 @@ class Supervisor:
             **describe(worker),
             reason=reason,
             **status_fields(event.status),
-            **hint(reason, event.status),
+            **hint(worker, reason, event.status),
             **(serving_fields(event.serving) if lost else {}),
             age_seconds=round(self._processes.now - worker.spawned_at, 3),
         )
@@ -270,7 +270,8 @@ class Supervisor:
                 worker.leaving = "stalled"
                 why = "its event loop is blocked, and no other worker has become ready in its place"
             case WorkerState.DRAINING:
-                why = f"still draining after {self._processes.now - worker.since:.1f} s"
+                doing = "booting" if worker.ready_at is None else "draining"
+                why = f"still {doing} {self._processes.now - worker.since:.1f} s after it was asked to leave"
             case WorkerState.FAILING:
                 why = "cannot boot, and does not exit"
             case _:

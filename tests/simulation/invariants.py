@@ -154,7 +154,7 @@ def nothing_fires_early(world: World, action: Action) -> str | None:
     policy = world.policies[worker.generation]
     if "boot_timeout" in action.reason:
         since, limit = worker.spawned_at, policy.boot_timeout
-    elif "still draining" in action.reason and worker.drained_at is not None:
+    elif "asked to leave" in action.reason and worker.drained_at is not None:
         # One that was still booting gets but a moment.
         since, limit = (
             worker.drained_at,

@@ -48,10 +48,16 @@ def test_a_status_is_told_in_words_and_in_fields(status: ExitStatus, words: str,
 
 
 def test_some_ends_deserve_a_hint() -> None:
-    assert "memory" in str(hint("crashed", KILLED))
-    assert "application" in str(hint("crashed", CLEAN))
-    assert hint("crashed", SEGFAULT) == {}
-    assert hint("stopped", KILLED) == {}
+    ready = worker(WorkerState.READY)
+    assert "memory" in str(hint(ready, "crashed", KILLED))
+    assert "a SIGTERM to the worker, or the application" in str(hint(ready, "crashed", CLEAN))
+    assert hint(ready, "crashed", SEGFAULT) == {}
+    assert hint(ready, "stopped", KILLED) == {}
+
+
+def test_what_the_master_has_killed_itself_is_blamed_on_nobody() -> None:
+    assert hint(worker(WorkerState.FAILING, leaving="boot_failed", was_ready=False), "boot_failed", KILLED)
+    assert hint(worker(WorkerState.KILLED, leaving="boot_failed", was_ready=False), "boot_failed", KILLED) == {}
 
 
 @pytest.mark.parametrize(

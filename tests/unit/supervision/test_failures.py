@@ -80,6 +80,15 @@ def test_a_crash_loop_is_slowed_down_to_one_boot_in_half_a_minute() -> None:
     assert [record.fields["failures"] for record in driver.logs("worker backs off")] == list(range(2, 13))
 
 
+def test_the_record_of_a_back_off_names_the_worker() -> None:
+    driver = Driver(count=2).boot()
+    driver.exited(2, signal=11)
+    driver.ready(3)
+    driver.exited(3, signal=11)
+    [record] = driver.logs("worker backs off")
+    assert (record.fields["worker"], record.fields["generation"], record.fields["failures"]) == (2, 1, 2)
+
+
 def test_a_healthy_spell_ends_the_back_off() -> None:
     driver = Driver(count=1).boot()
     for worker in (1, 2, 3, 4):

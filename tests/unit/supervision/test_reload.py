@@ -243,6 +243,20 @@ def test_a_new_zygote_that_dies_before_it_has_forked_the_canary_rolls_back() -> 
     assert driver.states() == {1: "ready", 2: "ready"}
 
 
+def test_canaries_that_fail_do_not_slow_down_the_slot_that_they_stood_beside() -> None:
+    driver = Driver(count=1).boot()
+    for generation in (2, 3, 4):
+        driver.reload()
+        driver.zygote_ready(generation)
+        canary = driver.ids()[-1]
+        driver.forked(canary)
+        driver.failed(canary)
+        driver.exited(canary, code=5)
+        driver.zygote_exited(generation)
+    assert driver.logs("worker backs off") == []
+    assert len(spawned(driver.exited(1, signal=11))) == 1
+
+
 def test_a_new_zygote_that_hangs_rolls_back_at_boot_timeout() -> None:
     driver = Driver().boot()
     driver.reload()

@@ -58,6 +58,16 @@ def test_what_still_boots_is_not_waited_for_during_the_delay() -> None:
     assert driver.states()[2] == "ready"
 
 
+def test_what_still_boots_when_its_time_is_up_is_not_said_to_drain() -> None:
+    driver = Driver(count=1)
+    driver.start()
+    driver.zygote_ready(1)
+    driver.forked(1)
+    driver.stop()
+    assert killed(driver.wait(2.5)) == [1]
+    assert driver.logs("worker killed")[0].fields["reason"] == "still booting 2.0 s after it was asked to leave"
+
+
 def test_a_stop_at_once_kills_everything() -> None:
     driver = Driver(shutdown_delay=10.0).boot()
     actions = driver.stop(now=True)
