@@ -47,6 +47,7 @@ __all__ = ["Scoreboard", "ScoreboardMismatch", "Totals", "WorkerSlot", "WorkerSt
 # The commit word holds how often `retire` has run and, in its lowest bits, the slot that does not count (plus one).
 _SLOT_BITS = 16
 _MAX_CAPACITY = (1 << _SLOT_BITS) - 2
+_MAX_TURN = 1 << 62 - _SLOT_BITS
 # No honest sum comes near this; a greater one would soon not fit its cell any more.
 _IMPLAUSIBLE = 1 << 62
 
@@ -166,8 +167,13 @@ class Scoreboard:
         self._clear(index, turn)
 
     def _commit(self) -> tuple[int, int | None]:
-        """How often `retire` has run, and the slot that does not count."""
+        """How often `retire` has run, and the slot that does not count.
+
+        Something that `retire` has not written is taken for the copy it may mean, and every slot as one that counts.
+        """
         turn, slot = divmod(self._ints[COMMIT_CELL], 1 << _SLOT_BITS)
+        if not (0 <= turn < _MAX_TURN and slot <= self.capacity):
+            return turn % 2, None
         return turn, slot - 1 if slot else None
 
     def _clear(self, index: int, turn: int) -> None:
@@ -208,7 +214,9 @@ class Scoreboard:
 
     def _count(self, name: str, label: str) -> None:
         ((_, labels),) = self._layout.fields[name].axes
-        self._ints[self._layout.server(name) + labels.index(label if label in labels else OTHER)] += 1
+        cell = self._layout.server(name) + labels.index(label if label in labels else OTHER)
+        count = self._ints[cell]
+        self._ints[cell] = count + 1 if 0 <= count < _IMPLAUSIBLE else 1
 
     def _counters(self, start: int) -> _Counters:
         layout = self._layout

@@ -203,7 +203,7 @@ class WorkerSlot:
         try:
             found = json.loads(bytes(self._serving[: max(0, length)]) or b"[]")
             return [Serving(str(method), str(path), float(since)) for method, path, since in found[:MAX_SERVING]]
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
             return []
 
     @serving.setter

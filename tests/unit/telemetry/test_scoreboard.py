@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appserver.telemetry.layout import DESCRIPTION, Layout
+from appserver.telemetry.layout import CELL, COMMIT_CELL, DESCRIPTION, Layout
 from appserver.telemetry.scoreboard import Scoreboard, ScoreboardMismatch, WorkerState, read_description
 from tests.unit.telemetry.workers import begin, serve
 
@@ -114,6 +114,27 @@ class TestRetiring:
         board.retire(0)
         assert board.totals().requests == {("GET", "200"): 1}
         assert board.totals().log_lines_dropped == 0
+
+    @given(st.binary(min_size=8, max_size=8))
+    def test_a_commit_word_that_makes_no_sense_stops_nobody(self, word: bytes) -> None:
+        board = Scoreboard.create(2, (0.1, 1.0))
+        try:
+            os.pwrite(board.fd, word, COMMIT_CELL * CELL)
+            for index in (0, 1, 0):
+                serve(begin(board, index))
+                board.totals()
+                board.retire(index)
+            assert board.totals().requests[("GET", "200")] >= 1
+        finally:
+            board.close()
+
+    @pytest.mark.parametrize("forged", [-1, (1 << 63) - 1])
+    def test_counting_goes_on_from_a_count_that_is_none(self, board: Scoreboard, forged: int) -> None:
+        layout = Layout(board.capacity, board.buckets)
+        os.pwrite(board.fd, struct.pack("q", forged), layout.server("reloads") * CELL)
+        for result in layout.fields["reloads"].axes[0][1]:
+            board.reload_finished(result)
+        assert set(board.totals().reloads.values()) == {1}
 
     def test_a_sum_of_times_that_is_no_number_adds_nothing(self, board: Scoreboard) -> None:
         serve(begin(board), seconds=math.nan)

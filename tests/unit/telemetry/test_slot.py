@@ -194,7 +194,20 @@ class TestServing:
         board.retire(slot.index)
         assert slot.serving == []
 
-    @pytest.mark.parametrize("text", [b"", b"[[", b"1", b"[1]", b'[["GET"]]', b'[["GET", "/", "soon"]]', b"[" * 2000])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            b"",
+            b"[[",
+            b"1",
+            b"[1]",
+            b"{}",
+            b'[["GET"]]',
+            b'[["GET", "/", "soon"]]',
+            b'[["GET", "/", 1%s]]' % (b"0" * 400),
+            b"[" * 2000,
+        ],
+    )
     @pytest.mark.parametrize("claimed", [0, None, -1, 1 << 40])
     def test_nonsense_from_a_worker_is_nothing(self, board: Scoreboard, text: bytes, claimed: int | None) -> None:
         slot = begin(board)
