@@ -45,8 +45,9 @@ class PidFile:
             title = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             return None
-        # A pid is given to another program sooner or later: one that is not a server does not count.
-        return pid if b"appserver" in title else None
+        # A pid is given to another program sooner or later: one that is not a server does not count, be it an editor that
+        # has appserver.toml open. The title is that of `program`, set before the file is written.
+        return pid if title.startswith(b"appserver: master") else None
 
     def _read(self) -> int | None:
         try:

@@ -85,6 +85,22 @@ class TestUnix:
         listeners.close()
         assert not path.exists()
 
+    def test_the_file_of_another_server_in_the_same_place_is_left_alone(
+        self, listeners: ListenerSet, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "app.sock"
+        listeners.add(wanted(f"unix:{path}"))
+        path.unlink()
+        with socket.socket(socket.AF_UNIX) as other:
+            other.bind(str(path))
+            listeners.close()
+            assert path.exists()
+
+    def test_a_file_that_somebody_has_removed_is_not_missed(self, listeners: ListenerSet, tmp_path: Path) -> None:
+        listeners.add(wanted(f"unix:{tmp_path}/app.sock"))
+        (tmp_path / "app.sock").unlink()
+        listeners.close()
+
     def test_an_abstract_one_has_no_file(self, listeners: ListenerSet) -> None:
         settings = wanted(f"unix:@appserver-test-{os.getpid()}")
         listeners.add(settings)

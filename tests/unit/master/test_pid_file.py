@@ -46,6 +46,17 @@ def test_a_running_server_keeps_its_file(path: Path) -> None:
         other.communicate()
 
 
+def test_another_program_that_has_got_the_pid_does_not_count(path: Path) -> None:
+    program = ["-c", "import sys; print(); sys.stdin.read()", "edit", "appserver.toml"]
+    with subprocess.Popen([sys.executable, *program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        path.write_text(str(other.pid))
+        PidFile(path).write()
+        assert path.read_text() == f"{os.getpid()}\n"
+        other.communicate()
+
+
 def test_one_that_cannot_be_written_is_a_clear_error(path: Path) -> None:
     with pytest.raises(PidFileError, match="No such file or directory"):
         PidFile(path / "below").write()
