@@ -27,6 +27,12 @@ class UpgradeError(ControlError):
     """A new program cannot take over from the running master, which goes on."""
 
 
+class OutputError(AppserverError):
+    """What a command has to say cannot be written to standard output."""
+
+    exit_code = 1
+
+
 class UsageError(AppserverError):
     """The command line cannot be understood."""
 

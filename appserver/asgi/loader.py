@@ -28,7 +28,7 @@ def load_application(app: AppSettings) -> ASGIApplication:
     sys.path is then as it was.
     """
     target = Target.parse(app.target)
-    directory = Path(os.path.abspath(app.directory))  # noqa: PTH100 resolve() would see through a "current" link
+    directory = find_directory(app)
     with _first_on_path(target, directory):
         found = target.load(directory)
         if app.factory:
@@ -43,6 +43,18 @@ def load_application(app: AppSettings) -> ASGIApplication:
         if interface == "wsgi":
             return _adapt_wsgi(target, found)
         return found if is_async(found) else _with_coroutine(found)
+
+
+def find_directory(app: AppSettings) -> Path:
+    """The absolute path of `app.directory`. Raises ApplicationImportError when the current directory is gone."""
+    try:
+        return Path(os.path.abspath(app.directory))  # noqa: PTH100 resolve() would see through a "current" link
+    except FileNotFoundError:
+        lines = [
+            f"app.directory = {str(app.directory)!r} is relative to the current directory, which has been removed",
+            "start appserver from a directory that stays, or name an absolute app.directory",
+        ]
+        raise Target.parse(app.target).failure(lines) from None
 
 
 @contextmanager

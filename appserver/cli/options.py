@@ -6,12 +6,16 @@ import argparse
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from appserver import __version__
+from appserver.cli.output import show
 from appserver.cli.words import COMMANDS, unknown_word
 from appserver.errors import SettingsError, UsageError
 from appserver.settings import Loaded, Override, load
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 _USAGE = """\
 appserver --config FILE [option ...]
@@ -35,7 +39,7 @@ commands to a running server, through its control socket (admin.control):
 `appserver COMMAND --help` shows the options of a command.
 
 exit codes:
-  0 clean stop, 1 a control command was refused or failed, 2 settings or usage, 3 a listener cannot be bound,
+  0 clean stop, 1 a command was refused or failed, 2 settings or usage, 3 a listener cannot be bound,
   4 the application cannot be imported, 5 its start-up failed, 70 a bug in appserver
 """
 
@@ -63,6 +67,9 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"the command comes first: appserver {target} ...")
             self.error(unknown_word(target))
         return options
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:  # noqa: ARG002 - the form of argparse
+        show(self.format_help())
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message)

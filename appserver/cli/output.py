@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 import sys
 
+from appserver.errors import OutputError
+
 
 def show(text: str) -> None:
-    """Write text to standard output, whatever its encoding has or has not, and whoever has stopped reading it."""
+    """Write text to standard output, whatever its encoding has or has not, and whoever has stopped reading it.
+
+    Raises OutputError when it cannot be written: no space left, or standard output is closed.
+    """
     try:
         # A path or a value may hold what the terminal's encoding has not.
         sys.stdout.write(text.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding))
         sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read it (`| head`) has seen enough; what is left in the buffer must not fail again at exit.
+    except OSError as error:
+        # What is left in the buffer must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # whoever read it (`| head`) has seen enough
+            raise OutputError(f"standard output cannot be written: {error.strerror}") from error

@@ -38,14 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _open_standard_streams() -> None:
-    """Put something that fails every write in place of standard streams that are closed.
+    """Put the null device in place of standard streams that are closed.
 
-    Otherwise the next file or socket gets the number of standard error, and with it all that is meant for people.
+    Otherwise the next file or socket gets the number of standard error, and with it all that is meant for people. To an
+    application that prints it is as if nobody read it. But what a command has to show (`show`) must not be lost in
+    silence: every write of this process itself to a standard output that is closed fails.
     """
-    while (fd := os.open(os.devnull, os.O_RDONLY)) <= 2:
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(fd, True)
     os.close(fd)
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123 - for as long as the process lives
+    sys.stdout = sys.stdout or open(os.open(os.devnull, os.O_RDONLY), "w")  # noqa: SIM115, PTH123
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123
 
 

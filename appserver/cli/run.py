@@ -6,14 +6,14 @@ import argparse
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 
+from appserver.asgi.loader import find_directory
 from appserver.cli.options import loader
 from appserver.cli.output import show
 from appserver.cli.replacement import own_command
 from appserver.errors import ApplicationImportError, UsageError
-from appserver.settings import Settings
+from appserver.settings import Loaded
 from appserver.settings.report import as_data, as_toml
 
 
@@ -31,22 +31,30 @@ def serve(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 def check(options: argparse.Namespace) -> int:
     loaded = loader(options, os.environ)()
     prefix = f"{loaded.path}: " if loaded.path else ""
+    find_directory(loaded.settings.app)
     show(f"{prefix}the settings are valid\n")
     if options.app:
-        _check_application(loaded.settings)
+        _check_application(loaded)
         show(f"{prefix}the application can be imported: {loaded.settings.app.target}\n")
     return 0
 
 
-def _check_application(settings: Settings) -> None:
+def _check_application(loaded: Loaded) -> None:
     """Import the application in a child process; raises ApplicationImportError when that fails.
 
-    The child itself prints what is wrong, since only it knows, and nothing of the application comes back.
+    The child gets what a zygote would get. It prints itself what is wrong, since only it knows, and nothing of the
+    application comes back.
     """
+    from appserver.master.plan import Plan, python
+
+    settings = loaded.settings
+    environment = Plan.of(loaded).environment()
     limit = settings.workers.boot_timeout
-    command = [sys.executable, "-m", "appserver.worker.check"]
+    command = python("appserver.worker.check")
     try:
-        child = subprocess.run(command, input=settings.model_dump_json(), text=True, timeout=limit, check=False)
+        child = subprocess.run(
+            command, env=environment, input=settings.model_dump_json(), text=True, timeout=limit, check=False
+        )
     except subprocess.TimeoutExpired:
         raise ApplicationImportError(
             f"{settings.app.target} was not imported within {limit:g} s (workers.boot_timeout)"

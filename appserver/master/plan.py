@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 
 from appserver.errors import Problem, SettingsError
@@ -18,6 +19,15 @@ FIXED = {
 }
 
 NOT_PASSED_ON = {*activation.VARIABLES, "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"}
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """The command that runs a module in which the application is imported.
+
+    `-P` keeps the current directory off the module path while appserver itself is imported: a `queue.py` beside the
+    application must not replace the standard library's.
+    """
+    return [sys.executable, "-P", "-m", module, *arguments]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from appserver.master.children import Child
 from appserver.master.handover import ZygoteRecord
+from appserver.master.plan import python
 from appserver.supervision.events import (
     Event,
     ExitStatus,
@@ -169,18 +169,16 @@ def _spawn(boot: ZygoteBoot, environ: Mapping[str, str], threads: tuple[str, ...
     """Start a zygote in a process group of its own; returns its pid and the channel to it. Raises OSError.
 
     A group of its own keeps Ctrl-C on a terminal from reaching it: the master alone decides how its workers stop.
-    `-P` keeps the current directory off the module path while appserver itself is imported: a `queue.py` beside the
-    application must not replace the standard library's. Duplicating a descriptor onto itself is how posix_spawn(3)
-    passes it on through exec.
+    Duplicating a descriptor onto itself is how posix_spawn(3) passes it on through exec.
     """
     channel, theirs = Channel.pair()
     boot_file = os.memfd_create("appserver-boot")
     inherited = (theirs.fileno(), boot_file, boot.scoreboard, *(grant.fd for grant in boot.listeners))
-    command = [sys.executable, "-P", "-m", "appserver.worker", str(theirs.fileno()), str(boot_file), *threads]
+    command = python("appserver.worker", str(theirs.fileno()), str(boot_file), *threads)
     actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in inherited]
     try:
         os.write(boot_file, boot.dump().encode())
-        pid = os.posix_spawn(sys.executable, command, environ, file_actions=actions, setpgroup=0)
+        pid = os.posix_spawn(command[0], command, environ, file_actions=actions, setpgroup=0)
     except OSError:
         channel.close()
         raise

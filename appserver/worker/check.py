@@ -1,7 +1,7 @@
 """Import the application as a worker would: `python -m appserver.worker.check`, with the settings as JSON on standard input.
 
-Exit code 0 and the kind of application on standard output, or 4 and the reason with the application's traceback on
-standard error. A process of its own, because importing somebody's code may do anything.
+Exit code 0, or 4 and the reason with the application's traceback on standard error. A process of its own, because
+importing somebody's code may do anything; standard output is left to that code.
 """
 
 from __future__ import annotations

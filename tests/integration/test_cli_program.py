@@ -31,6 +31,19 @@ def appserver(
     )
 
 
+def shell(command: str, *, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run a line of the shell, for what cannot be said in Python: closed streams, directories that go."""
+    return subprocess.run(
+        ["/bin/sh", "-c", command],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+
+
 def test_the_version_is_printed(tmp_path: Path) -> None:
     run = appserver("--version", directory=tmp_path)
     assert (run.returncode, run.stderr) == (0, "")
@@ -69,6 +82,31 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     assert (run.returncode, run.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("settings a:b >/dev/full", "No space left on device"),
+        ("settings a:b >&-", "Bad file descriptor"),
+        ("check a:b >/dev/full", "No space left on device"),
+        ("--help >&-", "Bad file descriptor"),
+    ],
+)
+def test_what_cannot_be_shown_is_a_line_and_exit_code_1(tmp_path: Path, command: str, reason: str) -> None:
+    run = shell(f"exec {sys.executable} -m appserver {command}", directory=tmp_path)
+    assert (run.returncode, run.stderr) == (1, f"appserver: standard output cannot be written: {reason}\n")
+
+
+def test_a_directory_that_is_gone_is_told_by_the_check(tmp_path: Path) -> None:
+    gone = tmp_path / "release"
+    gone.mkdir()
+    for check in ("check a:b", "check a:b --app"):
+        gone.mkdir(exist_ok=True)
+        run = shell(f"rmdir {gone}; exec {sys.executable} -m appserver {check}", directory=gone)
+        assert run.returncode == 4
+        assert run.stderr.startswith("appserver: ")
+        assert "relative to the current directory, which has been removed" in run.stderr
+
+
 def test_a_name_that_is_no_utf_8_can_be_told(tmp_path: Path) -> None:
     name = os.fsdecode(b"server\xff.toml")
     (tmp_path / name).write_text('[app]\ntarget = "a:b"')
@@ -88,6 +126,18 @@ class TestCheckOfAnApplication:
         run = self.check(tmp_path, "async def app(scope, receive, send): ...")
         assert (run.returncode, run.stderr) == (0, "")
         assert run.stdout.endswith("the application can be imported: example:app\n")
+
+    def test_it_has_the_variables_of_the_env_file(self, tmp_path: Path) -> None:
+        (tmp_path / "app.env").write_text("GREETING=hello\n")
+        source = "import os\nassert os.environ['GREETING'] == 'hello'\nasync def app(scope, receive, send): ..."
+        assert self.check(tmp_path, source, "--env-file", "app.env").returncode == 0
+
+    def test_a_module_named_like_one_of_the_standard_library_is_in_nobodys_way(self, tmp_path: Path) -> None:
+        (tmp_path / "types.py").write_text("raise RuntimeError('not this one')")
+        program = "from appserver.cli import main; raise SystemExit(main())"
+        (tmp_path / "example.py").write_text("async def app(scope, receive, send): ...")
+        run = shell(f"exec {sys.executable} -P -c '{program}' check example:app --app", directory=tmp_path)
+        assert (run.returncode, run.stderr) == (0, "")
 
     @pytest.mark.parametrize(
         ("source", "expected"),

@@ -144,6 +144,16 @@ class TestAnApplication:
         load_application(AppSettings(target="main:app", directory=link))
         assert sys.path[0] == str(link)
 
+    def test_cannot_lie_in_a_current_directory_that_is_gone(
+        self, project: Project, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gone = project.directory / "release"
+        gone.mkdir()
+        monkeypatch.chdir(gone)
+        gone.rmdir()
+        with pytest.raises(ApplicationImportError, match="relative to the current directory, which has been removed"):
+            load_application(AppSettings.model_construct(target="main:app", directory=Path()))
+
     def test_may_lie_in_a_directory_given_relative_to_the_current_one(
         self, project: Project, monkeypatch: pytest.MonkeyPatch
     ) -> None:
