@@ -59,6 +59,7 @@ def test_what_is_bound_before_the_loop_runs_is_served_when_it_does(tmp_path: Pat
     run(body)
     assert not path.exists()
     with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a closed connection may linger, no listener may
         sock.bind(("127.0.0.1", int(bind.rpartition(":")[2])))
 
 
