@@ -27,10 +27,17 @@ EXHAUSTED_PAUSE = 0.5
 """Seconds without accepting when the process or the system is out of descriptors or memory: they will not be there at
 once, and the waiting connection would wake the loop until they are."""
 
-COMPLAINT_INTERVAL = 5.0
-"""Seconds between two log records about that."""
+COMPLAINT_INTERVAL = 10.0
+"""Seconds between two log records about that, at least."""
 
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+LOST = {
+    errno.ECONNABORTED, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ENONET,
+    errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EPERM, errno.EPROTO, errno.ETIMEDOUT,
+}  # fmt: skip
+"""What has become of one connection while it waited, or (EPERM) that a firewall forbids it. accept(2) hands that on, and
+says to treat it as no connection; the next one may be sound."""
 
 BATCH = 64
 """So many connections at most are taken in one turn of the event loop."""
@@ -57,7 +64,8 @@ class Acceptor:
         self._waiting = False
         self._timer: asyncio.TimerHandle | None = None
         self._stepped_back = False
-        self._complained_at = -COMPLAINT_INTERVAL
+        self._complained_at = -math.inf
+        self._failures = 0  # that nobody has been told of
         self._adopted: set[Link] = set()  # connections that have been accepted, but may not have a transport yet
         if listener.socket.family != socket.AF_UNIX:
             # Accepted sockets inherit it, and asyncio sets it only on those of which it knows that they are TCP.
@@ -135,9 +143,9 @@ class Acceptor:
             descriptor, peer = self._listener.socket._accept()  # type: ignore[attr-defined]  # as `accept`, but a descriptor
         except BlockingIOError:
             return False  # another worker was quicker
-        except ConnectionAbortedError:
-            return True  # the client has gone already
         except OSError as error:
+            if error.errno in LOST:
+                return True
             if error.errno not in EXHAUSTED:
                 raise
             self._complain(error)
@@ -153,11 +161,13 @@ class Acceptor:
 
     def _complain(self, error: OSError) -> None:
         """Say why connections are not accepted, but not at every attempt."""
+        self._failures += 1
         now = self._service.clock()
         if now - self._complained_at >= COMPLAINT_INTERVAL:
+            failures, self._failures = self._failures, 0
             self._complained_at = now
             detail = f"{error.strerror}: see workers.max_open_files and workers.max_connections"
-            self._service.logger.error("cannot accept", listener=self._listener.name, detail=detail)
+            self._service.logger.error("cannot accept", listener=self._listener.name, failures=failures, detail=detail)
 
     async def _adopt(self, connected: socket.socket, connection: Connection) -> None:
         """Give a connection its transport."""

@@ -19,7 +19,7 @@ from typing import Any
 from appserver.engine import refusal
 from appserver.engine.admission import Overload
 from appserver.engine.exchange import DONE, GONE, Exchange
-from appserver.engine.failure import report_failure, report_timeout, stop_loop
+from appserver.engine.failure import ENDS_WORKER, report_failure, report_timeout, report_unrecorded
 from appserver.engine.link import NEVER, Link
 from appserver.engine.scope import Address, http_scope
 from appserver.engine.service import Service
@@ -212,9 +212,12 @@ class Connection(Link):
         service.background.add(exchange)  # until the application is through with it
         self._finish_by = NEVER
         exchange.enter(phase)
-        service.slot.request_finished(exchange.head.method, status, seconds, received, sent)
-        if service.access_log is not None:
-            service.access_log.request(exchange.head, self._client, status, seconds, received, sent, outcome)
+        try:
+            service.slot.request_finished(exchange.head.method, status, seconds, received, sent)
+            if service.access_log is not None:
+                service.access_log.request(exchange.head, self._client, status, seconds, received, sent, outcome)
+        except Exception as error:  # noqa: BLE001  # costs the record, not the connection, which has no deadline now
+            report_unrecorded(service, exchange, error)
 
     def _go_on(self, exchange: Exchange) -> None:
         """The response is complete: wait for the next request, or end the connection."""
@@ -303,8 +306,8 @@ class Connection(Link):
                 self._answer(refusal.application_cancelled(), "aborted")
             else:
                 self._answer(refusal.application_failed(), "error")
-        if isinstance(error, KeyboardInterrupt | SystemExit):
-            self._service.loop.call_soon(stop_loop, error)
+        if isinstance(error, ENDS_WORKER):
+            self._service.on_exit()
 
     # Errors.
 

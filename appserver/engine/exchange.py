@@ -178,6 +178,6 @@ class Exchange:
 
 
 def _octets(data: Any) -> bytes:
-    if not isinstance(data, bytearray | memoryview):
+    if not isinstance(data, bytes | bytearray | memoryview):
         raise ResponseError(f"the body of http.response.body has to be bytes, got {type(data).__name__}")
     return bytes(data)

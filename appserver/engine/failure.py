@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from traceback import StackSummary
-from types import FrameType
-from typing import Any
 
 from appserver.engine.admission import Overload
 from appserver.engine.exchange import DONE, GONE, ClientDisconnected, Exchange
 from appserver.engine.service import Service
 from appserver.errors import RequestError
+from appserver.telemetry.task_stacks import describe_stack
 
-STACK_DEPTH = 64
-"""Frames; deeper is recursion, or middleware that nobody reads."""
+ENDS_WORKER = (SystemExit, KeyboardInterrupt)
+"""With these an application asks for the end of its process. It gets that, but not at the cost of other requests."""
 
 
 def report_failure(service: Service, exchange: Exchange, error: BaseException | None) -> None:
@@ -27,9 +25,10 @@ def report_failure(service: Service, exchange: Exchange, error: BaseException | 
     service.slot.application_error()
     head = exchange.head
     if error is not None:
+        event = "application ended the worker" if isinstance(error, ENDS_WORKER) else "application failed"
         when = "after the response was complete" if exchange.phase == DONE else "before the response was complete"
         _skip_own_frames(error)
-        service.logger.error("application failed", method=head.method, path=head.path, detail=when, exc_info=error)
+        service.logger.error(event, method=head.method, path=head.path, detail=when, exc_info=error)
     else:
         detail = "returned without completing its response: send http.response.start, then http.response.body"
         service.logger.error("application failed", method=head.method, path=head.path, detail=detail)
@@ -42,27 +41,10 @@ def report_timeout(service: Service, exchange: Exchange, error: RequestError) ->
     service.logger.warning("request timed out", method=head.method, path=head.path, detail=str(error), stack=stack)
 
 
-def describe_stack(task: asyncio.Task[None]) -> str:
-    """Where an application waits, as text, outermost call first.
-
-    `Task.get_stack` shows a suspended coroutine's own frame only; what that awaits has to be followed.
-    """
-    frames: list[tuple[FrameType, int]] = []
-    awaited: Any = task.get_coro()
-    while awaited is not None and len(frames) < STACK_DEPTH:
-        frame = next(
-            filter(None, (getattr(awaited, name, None) for name in ("cr_frame", "gi_frame", "ag_frame"))), None
-        )
-        if frame is not None and frame.f_globals.get("__package__") != __package__:
-            frames.append((frame, frame.f_lineno))
-        links = (getattr(awaited, name, None) for name in ("cr_await", "gi_yieldfrom", "ag_await"))
-        awaited = next(filter(None, links), None)
-    return "".join(StackSummary.extract(iter(frames)).format())
-
-
-def stop_loop(error: BaseException) -> None:
-    """End the worker as sys.exit in an application asks for; scheduled, as an event loop lets it out from there only."""
-    raise error
+def report_unrecorded(service: Service, exchange: Exchange, error: Exception) -> None:
+    """Log that the metrics or the access log could not take a request, which is a mistake of the server's."""
+    head = exchange.head
+    service.logger.error("request not recorded", method=head.method, path=head.path, exc_info=error)
 
 
 def _skip_own_frames(error: BaseException) -> None:

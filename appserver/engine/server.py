@@ -51,8 +51,12 @@ class Server:
         logger: Logger,
         clock: Callable[[], float] = time.monotonic,
         date: Callable[[], float] = time.time,
+        on_exit: Callable[[], None] = lambda: None,
     ) -> None:
-        """`clock` counts seconds for all limits, `date` since the epoch for the Date field."""
+        """`clock` counts seconds for all limits, `date` since the epoch for the Date field.
+
+        `on_exit` is called when the application has raised SystemExit or KeyboardInterrupt; a drain should follow.
+        """
         admission = None
         if workers.max_concurrency:
             admission = Admission(workers.max_concurrency, workers.queue_size, workers.queue_timeout or None)
@@ -67,11 +71,13 @@ class Server:
             logger=logger,
             clock=clock,
             date=date,
+            on_exit=on_exit,
         )
         self._service.vacated = self._vacated
         self._max_connections = workers.max_connections or math.inf
         self._acceptors: list[Acceptor] = []
-        self._timers: list[asyncio.TimerHandle] = []
+        self._next_tick: asyncio.TimerHandle | None = None
+        self._linger_over: asyncio.TimerHandle | None = None
         self._waiters = Waiters(self._service.loop)
 
     def start(self, listeners: Sequence[Listener]) -> None:
@@ -94,7 +100,7 @@ class Server:
         service.keepalive_timeout = min(service.keepalive_timeout, linger)
         for connection in service.connections:
             connection.drain()
-        self._timers.append(service.loop.call_later(linger, self._close_idle))
+        self._linger_over = service.loop.call_later(linger, self._close_idle)
 
     async def wait_drained(self) -> None:
         """Return when no connection is open and no application at work."""
@@ -123,8 +129,9 @@ class Server:
         """Stop accepting, if that has not been done, and close what is open; what is not written is lost."""
         for acceptor in self._acceptors:
             acceptor.stop()
-        for timer in self._timers:
-            timer.cancel()
+        for timer in (self._next_tick, self._linger_over):
+            if timer is not None:
+                timer.cancel()
         for connection in list(self._service.connections):
             connection.abort()
 
@@ -140,7 +147,7 @@ class Server:
         """Sweep now, and at the next full second."""
         self.sweep()
         delay = 1.0 - self._service.date() % 1.0
-        self._timers[:] = [self._service.loop.call_later(delay, self._tick), *self._timers[1:]]
+        self._next_tick = self._service.loop.call_later(delay, self._tick)
 
     def _close_idle(self) -> None:
         for connection in list(self._service.connections):

@@ -42,7 +42,7 @@ class Service:
 
     __slots__ = (
         "access_log", "admission", "application", "background", "body_timeout", "clock", "connections", "context", "date", "defaults", "draining",
-        "header_timeout", "join_limit", "keepalive_timeout", "limits", "logger", "loop", "max_body_size", "max_requests", "parser",
+        "header_timeout", "join_limit", "keepalive_timeout", "limits", "logger", "loop", "max_body_size", "max_requests", "on_exit", "parser",
         "request_timeout", "root_path", "slot", "state", "vacated", "write_timeout",
     )  # fmt: skip
 
@@ -59,6 +59,7 @@ class Service:
         logger: Logger,
         clock: Callable[[], float] = time.monotonic,
         date: Callable[[], float] = time.time,
+        on_exit: Callable[[], None] = lambda: None,
     ) -> None:
         self.application = application
         self.admission = admission
@@ -69,6 +70,7 @@ class Service:
         self.logger = logger
         self.clock = clock
         self.date = date
+        self.on_exit = on_exit  # called when an application has asked for the end of the worker
         self.loop = asyncio.get_running_loop()
         # asyncio's own `writelines` forgot to pause the protocol up to 3.12.8 and 3.13.1 (CVE-2024-12254).
         self.join_limit = sys.maxsize if isinstance(self.loop, asyncio.BaseEventLoop) else JOIN_LIMIT

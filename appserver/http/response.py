@@ -29,7 +29,13 @@ _STATUS_LINES = {status.value: b"HTTP/1.1 %d %s" % (status, status.phrase.encode
 _PREFIXES: dict[bytes, bytes] = {}
 _MAX_PREFIXES = 1024
 
+_BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT, HTTPStatus.NOT_MODIFIED})
+
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+# Changes every value of a field that holds what none may; to compare the two is the quickest way to find out.
+_CONTROLS = bytes(octet for octet in (*range(0x20), 0x7F) if octet != 0x09)
+_MARK_CONTROLS = bytes.maketrans(_CONTROLS, b"?" * len(_CONTROLS))
+
 _MAX_LENGTH_DIGITS = 18  # 2^63 has 19: a longer number cannot be the size of anything
 
 
@@ -92,6 +98,8 @@ class ResponseEncoder:
 
     def start(self, status: int, headers: Iterable[Sequence[bytes]]) -> None:
         """Take the head and hold it. Raises ResponseError."""
+        if type(status) is not int:
+            status = _plain_status(status)
         line = _STATUS_LINES.get(status)
         if line is None or status < 200:
             line = _status_line(status)
@@ -102,15 +110,15 @@ class ResponseEncoder:
             for name, value in headers:
                 prefix = _PREFIXES.get(name)
                 if prefix is not None:
-                    if 13 in value or 10 in value or 0 in value:
-                        raise _forbidden_octet(name)
+                    if value.translate(_MARK_CONTROLS) != value:
+                        raise _control_octet(name)
                     parts.append(prefix)
                     parts.append(value)
                 elif name == b"content-length" or name.lower() == b"content-length":
                     if length is not None or not value.isdigit() or len(value) > _MAX_LENGTH_DIGITS:
                         raise _bad_length(value)
                     length = int(value)
-                    if status != 204:
+                    if status != 204 and status != 205:
                         parts.append(b"\r\ncontent-length: ")
                         parts.append(value)
                 else:
@@ -124,7 +132,7 @@ class ResponseEncoder:
         self._left = length
         self._flags = flags
         self._chunked = False
-        self._bodiless = self._head_request or status == 204 or status == 304
+        self._bodiless = self._head_request or status in _BODILESS
 
     def _unusual_field(self, name: object, value: object, parts: list[bytes]) -> int:
         """Take a field whose name is new, spelled in another way, or has a meaning to the server; returns its flag."""
@@ -132,8 +140,8 @@ class ResponseEncoder:
             raise TypeError(f"got {name!r}: {value!r}")
         if _TOKEN.fullmatch(name) is None:
             raise ResponseError(f"the response header name {name!r} is not a token (RFC 9110, 5.1)")
-        if 13 in value or 10 in value or 0 in value:
-            raise _forbidden_octet(name)
+        if value.translate(_MARK_CONTROLS) != value:
+            raise _control_octet(name)
         lower = name.lower()
         if lower == b"transfer-encoding":
             _refuse_codings(value)
@@ -181,7 +189,9 @@ class ResponseEncoder:
         left = self._left
         if self._bodiless:
             # A body is what GET would have got; the fields say what it would have been (RFC 9110, 9.3.2 and 15.4.5).
-            if left is None and size and not more and self.status != 204:
+            if self.status == 205:
+                parts.append(b"\r\ncontent-length: 0")  # nor has 205 (Reset Content) a body to speak of (15.3.6)
+            elif left is None and size and not more and self.status != 204:
                 parts.append(b"\r\ncontent-length: %d" % size)
             data = b""
         elif left is not None:
@@ -218,14 +228,25 @@ def error_response(encoder: ResponseEncoder, error: RequestError) -> list[bytes]
     return encoder.body(f"{error.status} {phrase}: {error}\n".encode(), False)
 
 
-def _status_line(status: object) -> bytes:
+def _plain_status(status: object) -> int:
+    """A status that is an int in another shape, as HTTPStatus is. A float is none, although it may equal one."""
+    if not isinstance(status, int) or isinstance(status, bool):
+        raise _bad_status(status)
+    return int(status)
+
+
+def _status_line(status: int) -> bytes:
     """The status line of a status that has no name. Raises ResponseError for what no final response can have."""
-    if not isinstance(status, int) or not 200 <= status <= 999:
-        raise ResponseError(
-            f"the status of http.response.start has to be an int from 200 to 999, got {status!r}"
-            " (1xx responses are not final; for 103 use the extension http.response.early_hint)"
-        )
+    if not 200 <= status <= 999:
+        raise _bad_status(status)
     return b"HTTP/1.1 %d " % status
+
+
+def _bad_status(status: object) -> ResponseError:
+    return ResponseError(
+        f"the status of http.response.start has to be an int from 200 to 999, got {status!r}"
+        " (1xx responses are not final; for 103 use the extension http.response.early_hint)"
+    )
 
 
 def _bad_length(value: bytes) -> ResponseError:
@@ -249,6 +270,6 @@ def _still_owed(left: int, size: int, more: bool) -> int:
     return left - size
 
 
-def _forbidden_octet(name: bytes) -> ResponseError:
-    """On the wire such a value could start another field, or another response (RFC 9110, 5.5)."""
-    return ResponseError(f"the value of the response header {name!r} holds CR, LF or NUL: remove or encode it")
+def _control_octet(name: bytes) -> ResponseError:
+    """CR, LF and NUL could start another field, or another response; the others are invalid, too (RFC 9110, 5.5)."""
+    return ResponseError(f"the value of the response header {name!r} holds a control character: remove or encode it")

@@ -177,6 +177,7 @@ class Worker:
             slot=self._instruments.slot,
             access_log=self._instruments.access_log,
             logger=get_logger("appserver.engine"),
+            on_exit=lambda: self._stop_with(Drain("stop", self._settings.shutdown.linger)),
         )
         self._instruments.server = server
         server.start([Listener.from_fd(grant.fd, grant.name) for grant in self._boot.listeners])

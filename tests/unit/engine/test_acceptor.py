@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 import socket
@@ -13,11 +14,32 @@ from typing import Any
 import pytest
 
 from appserver.asgi.types import Receive, Scope, Send
+from appserver.engine.acceptor import COMPLAINT_INTERVAL, Acceptor
+from appserver.engine.listener import Listener
 from appserver.settings import WorkersSettings
 from tests.unit.engine.serving import listen, make_slot, serving
-from tests.unit.engine.world import LOOPS, echo, request, respond, run
+from tests.unit.engine.world import LOOPS, World, echo, request, respond, run
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
+
+
+class Troubled(socket.socket):
+    """A listening socket on which accepting fails with these errors, one after the other, before it works."""
+
+    errors: list[int]
+
+    def _accept(self) -> Any:
+        if self.errors:
+            number = self.errors.pop(0)
+            raise OSError(number, os.strerror(number))
+        return super()._accept()  # type: ignore[misc]  # of the C base class
+
+
+def troubled(*errors: int) -> Listener:
+    listener = listen()
+    listening = Troubled(fileno=listener.socket.detach())
+    listening.errors = list(errors)
+    return Listener(listening, listener.name)
 
 
 async def describe(scope: Scope, receive: Receive, send: Send) -> None:
@@ -151,5 +173,40 @@ class TestAccepting:
                 waiting.close()
                 for client in clients:
                     await client.close()
+
+        run(scenario, loop)
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            errno.ECONNABORTED, errno.EPROTO, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN, errno.ENONET,
+            errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, errno.EPERM, errno.ETIMEDOUT,
+        ],
+    )  # fmt: skip
+    def test_a_connection_that_was_lost_in_the_backlog_does_not_hide_the_next_one(self, loop: str, error: int) -> None:
+        async def scenario() -> None:
+            listener = troubled(error)
+            async with serving(echo, listener) as served:
+                peer = await served.connect()
+                peer.send(request("/next"))
+                assert (await peer.response()).body == b"GET /next "
+                await peer.close()
+                listener.socket.errors.append(error)  # type: ignore[attr-defined]  # for the drain
+
+        run(scenario, loop)
+
+    def test_a_shortage_is_told_now_and_then_with_the_number_of_failures(self, loop: str) -> None:
+        async def scenario() -> None:
+            world = World(echo)
+            listener = troubled(*[errno.EMFILE] * 9)
+            acceptor = Acceptor(world.service, listener, 100)
+            for _ in range(4):
+                assert not acceptor._accept()
+            world.clock.now += COMPLAINT_INTERVAL
+            for _ in range(2):
+                assert not acceptor._accept()
+            acceptor._pause()
+            assert [record["failures"] for record in world.log.of("cannot accept")] == [1, 4]
+            listener.socket.close()
 
         run(scenario, loop)

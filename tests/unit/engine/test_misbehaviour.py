@@ -56,8 +56,9 @@ class TestMessageOrder:
             ([{"type": "websocket.send"}], "'websocket.send'"),
             ([START, {"type": None}], "None"),
             ([{**START, "status": 99}], "from 200 to 999"),
+            ([{**START, "status": 200.0}, LAST], "from 200 to 999"),
             ([start_with((b"a b", b"c"))], "not a token"),
-            ([start_with((b"x-a", b"b\r\nc: d"))], "CR, LF or NUL"),
+            ([start_with((b"x-a", b"b\r\nc: d"))], "a control character"),
             ([start_with(("x-a", "b"))], "pairs of bytes"),
             ([start_with((b"content-length", b"20")), LAST], "shorter than its content-length"),
             ([start_with((b"content-length", b"5")), LAST], "longer than its content-length"),
@@ -131,6 +132,14 @@ class TestMessageOrder:
             await send({"type": "http.response.body", "body": memoryview(buffer)})
 
         assert played(application)[1].response().body == b"beforeafter!"
+
+    def test_a_subclass_of_bytes_is_a_body(self) -> None:
+        class Rendered(bytes):
+            pass
+
+        world, client = played(sending(START, {**PIECE, "body": Rendered(b"a")}, {**LAST, "body": Rendered(b"b")}))
+        assert client.response().body == b"ab"
+        assert not world.log.records
 
     def test_defaults_of_the_messages(self) -> None:
         world, client = played(sending({"type": "http.response.start", "status": 204}, {"type": "http.response.body"}))
@@ -219,23 +228,32 @@ class TestRaising:
 
     @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
     @pytest.mark.parametrize("wait", [False, True])
-    def test_sys_exit_ends_the_worker_after_an_answer(self, loop: str, wait: bool) -> None:
+    @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+    def test_what_ends_a_program_asks_for_the_end_of_the_worker_only(
+        self, loop: str, wait: bool, error: BaseException
+    ) -> None:
         async def leaving(scope: Scope, receive: Receive, send: Send) -> None:
             if wait:
                 await asyncio.sleep(0)
-            raise SystemExit(3)
+            raise error
 
-        clients: list[Client] = []
+        asked: list[str] = []
 
         async def scenario() -> None:
-            clients.append(World(leaving).connect())
-            await clients[0].send(request())
-            await asyncio.sleep(5)
+            world = World(leaving)
+            world.service.on_exit = lambda: asked.append("exit")
+            client = world.connect()
+            await client.send(request("/bad"))
+            assert client.response().status == 500
+            assert asked == ["exit"]
+            (record,) = world.log.records
+            assert record == (
+                "error",
+                "application ended the worker",
+                {"method": "GET", "path": "/bad", "detail": "before the response was complete", "exc_info": error},
+            )
 
-        with pytest.raises(SystemExit) as exit_info:
-            run(scenario, loop)
-        assert exit_info.value.code == 3
-        assert clients[0].response().status == 500
+        run(scenario, loop)
 
 
 class TestErrorsOfGoneClients:
@@ -283,6 +301,25 @@ class TestErrorsOfGoneClients:
 
     def test_the_error_is_an_oserror(self) -> None:
         assert issubclass(ClientDisconnected, OSError)
+
+
+@pytest.mark.parametrize("broken", ["metrics", "access log"])
+def test_what_cannot_be_recorded_costs_the_record_only(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of order")
+
+    async def scenario() -> None:
+        world = World(echo)
+        part, method = (world.slot, "request_finished") if broken == "metrics" else (world.access, "request")
+        monkeypatch.setattr(part, method, fail)
+        client = world.connect()
+        await client.send(request("/a"), request("/b"))
+        assert [response.body for response in client.responses()] == [b"GET /a ", b"GET /b "]
+        assert len(world.log.of("request not recorded")) == 2
+        await world.pass_time(world.service.keepalive_timeout + 1)
+        assert client.ended, "it has a deadline"
+
+    run(scenario)
 
 
 def test_one_failure_does_not_affect_other_connections() -> None:
