@@ -6,18 +6,25 @@ import signal
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Protocol
 
-from appserver.master.log_files import MasterLog
 from appserver.master.memory import OutOfMemoryKills
 from appserver.master.workers import WorkerHandle
 from appserver.supervision.events import Request, Sample, WorkerExited
 from appserver.telemetry.scoreboard import Scoreboard
 
 
+class Losing(Protocol):
+    """An output that counts the lines it has lost."""
+
+    @property
+    def dropped(self) -> int: ...
+
+
 class Observer:
     """Looks at the scoreboard and at the kernel. Call `look` about once a second, and `examine` when a worker has exited."""
 
-    def __init__(self, scoreboard: Scoreboard, output: MasterLog, oom_kills: OutOfMemoryKills | None = None) -> None:
+    def __init__(self, scoreboard: Scoreboard, output: Losing, oom_kills: OutOfMemoryKills | None = None) -> None:
         """`output` is the master's own log, the losses of which it counts."""
         self._scoreboard = scoreboard
         self._output = output
