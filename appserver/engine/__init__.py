@@ -5,7 +5,8 @@ and where to log to `telemetry`; when to drain and when to give up to the worker
 
 - `server` is what a worker starts and drains; one per worker. Start reading there.
 - `acceptor` takes connections from a listener.
-- `connection` serves one connection, on top of `link`, which is about transports and knows no HTTP.
+- `connection` serves one connection. It stands on `responder`, its response side, and that on `link`, which is about
+  transports and knows no HTTP.
 - `exchange` is one request and its response, as ASGI sees them; `scope` what the application is told about it.
 - `service` is what all connections share.
 

@@ -19,21 +19,18 @@ from typing import Any
 from appserver.engine import refusal
 from appserver.engine.admission import Overload
 from appserver.engine.exchange import DONE, GONE, Exchange
-from appserver.engine.failure import ENDS_WORKER, report_failure, report_timeout, report_unrecorded
-from appserver.engine.link import NEVER, Link
+from appserver.engine.failure import ENDS_WORKER, report_failure, report_timeout
+from appserver.engine.link import NEVER
+from appserver.engine.responder import DISCARD_LIMIT, Responder
 from appserver.engine.scope import Address, http_scope
 from appserver.engine.service import Service
 from appserver.errors import RequestError
 from appserver.http.head import RequestHead
 from appserver.http.parser import make_parser
-from appserver.http.response import CONTINUE, ResponseEncoder, error_response
+from appserver.http.response import error_response
 
 BUFFER_LIMIT = 64 * 1024
 """So much of a body waits for the application before reading pauses; one read more may come on top."""
-
-DISCARD_LIMIT = 256 * 1024
-"""So much of a body that nobody wants is read for the sake of the connection; beyond that it is cheaper to close it."""
-
 
 start_task: Callable[..., asyncio.Task[None]] = asyncio.Task
 if sys.version_info >= (3, 12):
@@ -41,26 +38,18 @@ if sys.version_info >= (3, 12):
     start_task = partial(asyncio.Task, eager_start=True)
 
 
-class Connection(Link):
-    """Protocol of the transport, handler of the parser, carrier of the exchanges."""
+class Connection(Responder):
+    """Protocol of the transport, handler of the parser, and what decides on the life of both."""
 
-    __slots__ = (
-        "_body_size", "_client", "_expects_continue", "_in_head", "_next", "_parser", "_receiving", "_served",
-        "_template", "encoder",
-    )  # fmt: skip
+    __slots__ = ("_in_head", "_next", "_parser", "_served", "_template")
 
     def __init__(self, service: Service, client: Address | None, template: dict[str, Any]) -> None:
         """`template`: what is the same in the scope of each of its requests (see `scope.scope_template`)."""
-        super().__init__(service)
-        self._client = client
+        super().__init__(service, client)
         self._template = template
         self._parser = make_parser(service.parser, self, service.limits)
-        self.encoder = ResponseEncoder(service.defaults)
         self._next: Exchange | None = None  # whose application is to be started when the parser returns
-        self._receiving: Exchange | None = None  # whose body is arriving; its response may be complete already
         self._in_head = True  # a head is due
-        self._expects_continue = False
-        self._body_size = 0
         self._served = 0
 
     # The transport's side.
@@ -107,7 +96,7 @@ class Connection(Link):
     def connection_lost(self, error: Exception | None) -> None:
         self._next = self._receiving = None
         if self.exchange is not None:
-            self._finish(self.exchange, GONE, self._service.clock(), "aborted")
+            self._finish(self.exchange, GONE, "aborted")
         del self._parser  # it refers to this connection: not to be left to the garbage collector
         super().connection_lost(error)
 
@@ -200,29 +189,8 @@ class Connection(Link):
         self._read_by = service.clock() + (service.header_timeout if self._in_head else service.keepalive_timeout)
         self._set_deadline()
 
-    def _finish(self, exchange: Exchange, phase: int, now: float, outcome: str | None = None) -> None:
-        """Count and forget an exchange that is over for the client; the application may still be at work on it."""
-        service = self._service
-        encoder = self.encoder
-        status = encoder.status if encoder.on_wire else 0
-        seconds = now - exchange.started
-        received, sent = self._received, self._sent
-        self._received = self._sent = 0
-        self.exchange = None
-        service.background.add(exchange)  # until the application is through with it
-        self._finish_by = NEVER
-        exchange.enter(phase)
-        try:
-            service.slot.request_finished(exchange.head.method, status, seconds, received, sent)
-            if service.access_log is not None:
-                service.access_log.request(exchange.head, self._client, status, seconds, received, sent, outcome)
-        except Exception as error:  # noqa: BLE001  # costs the record, not the connection, which has no deadline now
-            report_unrecorded(service, exchange, error)
-
-    def _go_on(self, exchange: Exchange) -> None:
-        """The response is complete: wait for the next request, or end the connection."""
-        now = self._service.clock()
-        self._finish(exchange, DONE, now)
+    def _complete(self, exchange: Exchange) -> None:
+        now = self._finish(exchange, DONE)
         if not self.encoder.keep_alive:
             if self._receiving is None and not exchange.head.keep_alive:
                 self._close()  # as the client has asked for, so it sends nothing more
@@ -256,40 +224,6 @@ class Connection(Link):
             self._proceed()
 
     # The exchange's side.
-
-    def write_body(self, data: bytes, more: bool) -> None:
-        encoder = self.encoder
-        if encoder.on_wire:
-            parts = encoder.body(data, more)
-        else:
-            if self._receiving is not None:
-                self._decide_on_unread_body(self._receiving, more)
-            parts = encoder.head_and_body(data, more)
-        if len(data) <= self._service.join_limit:
-            octets = b"".join(parts)
-            self._sent += len(octets)
-            self._transport.write(octets)
-        else:
-            self._sent += sum(map(len, parts))
-            self._transport.writelines(parts)
-        if not more:
-            assert self.exchange is not None
-            self._go_on(self.exchange)
-
-    def _decide_on_unread_body(self, exchange: Exchange, more: bool) -> None:
-        """The response does not wait for the request's body: announce the end if what follows is not worth reading.
-
-        A client that waits for a 100 (Continue) may send its body nevertheless, or its next request (RFC 9110, 10.1.1).
-        """
-        left = (exchange.head.content_length or 0) - self._body_size
-        if self._expects_continue or (left > DISCARD_LIMIT and not more):
-            self.encoder.keep_alive = False
-
-    def invite_body(self) -> None:
-        if self._expects_continue:
-            self._expects_continue = False
-            if not self.encoder.on_wire:
-                self.write([CONTINUE])
 
     def body_taken(self) -> None:
         if not self._reading and self._receiving is not None:
@@ -325,18 +259,6 @@ class Connection(Link):
         else:
             self._answer(error, "error", "GET" if receiving is None else receiving.head.method)
 
-    def _answer(self, error: RequestError, outcome: str, method: str | None = None) -> None:
-        """Send the answer to an error and end the connection; nothing of another answer is on the wire."""
-        exchange = self.exchange
-        if exchange is not None:
-            method = exchange.head.method
-        self.encoder.begin(method or "GET", "1.1", keep_alive=False)
-        self.write(error_response(self.encoder, error))
-        if exchange is not None:
-            self._finish(exchange, GONE, self._service.clock(), outcome)
-        self._receiving = None
-        self._linger()
-
     def _turn_away(self, exchange: Exchange, error: RequestError) -> None:
         """Answer an error that does not affect the connection."""
         if self._receiving is not None:
@@ -344,16 +266,7 @@ class Connection(Link):
             return
         self._service.slot.rejected(error.reason)
         self.write(error_response(self.encoder, error))
-        self._go_on(exchange)
-
-    def _break_off(self, exchange: Exchange, outcome: str) -> None:
-        """End the connection in a way that the client cannot take for the end of the response."""
-        self._receiving = None
-        self._finish(exchange, GONE, self._service.clock(), outcome)
-        if self.encoder.ends_with_connection:
-            self._reset()
-        else:
-            self._close()
+        self._complete(exchange)
 
     # Time.
 

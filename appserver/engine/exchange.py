@@ -1,8 +1,9 @@
 """One request and its response, as ASGI sees them (ASGI HTTP specification, version 2.5).
 
-    START ──http.response.start──▶ BODY ──http.response.body, the last──▶ DONE
-      │                             │
-      └──────── client gone ────────┴───▶ GONE
+    START ──http.response.start──▶ BODY ──http.response.body, the last; or a file──▶ DONE
+      │ │                           │                                              ▲
+      │ └──the same with trailers──▶│ TRAILED ──the last body──▶ TRAILERS ──the last trailers
+      └──────── client gone ────────┴─────▶ GONE
 
 An exchange holds the application to that order, hands it the body of the request, and makes it wait while the client
 does not read. It knows nothing of how a response looks on the wire: that is its carrier's, a connection of HTTP/1.1.
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from appserver.asgi.types import ASGIApplication, Message, Scope
+from appserver.engine.file import FilePart, part_of_file, whole_file
 from appserver.engine.waiters import Waiters
 from appserver.errors import AppserverError
 from appserver.http.head import RequestHead
@@ -22,8 +24,19 @@ from appserver.http.response import ResponseError
 
 START: Final = 0
 BODY: Final = 1
-DONE: Final = 2
-GONE: Final = 3
+TRAILED: Final = 2  # as BODY, but trailers follow
+TRAILERS: Final = 3
+DONE: Final = 4
+GONE: Final = 5
+
+MESSAGES: Final = {
+    "http.response.start",
+    "http.response.body",
+    "http.response.early_hint",
+    "http.response.pathsend",
+    "http.response.trailers",
+    "http.response.zerocopysend",
+}
 
 
 class ClientDisconnected(AppserverError, ConnectionError):
@@ -50,6 +63,15 @@ class Carrier(Protocol):
     async def writable(self) -> None:
         """Wait until the client reads again, or is gone."""
 
+    async def write_file(self, part: FilePart, more: bool) -> None:
+        """Send a part of a file as a piece of the body; ends the response unless `more`."""
+
+    def write_trailers(self, headers: Iterable[Sequence[bytes]]) -> None:
+        """Send trailer fields if the client takes them; ends the response."""
+
+    def hint(self, links: Iterable[bytes]) -> None:
+        """Send an interim response; raises ResponseError if the head of the final one has been sent."""
+
     def invite_body(self) -> None:
         """The application asks for the body: ask the client for it, if that waits to be asked (RFC 9110, 10.1.1)."""
 
@@ -64,9 +86,11 @@ class Exchange:
     """`receive` and `send` of one request."""
 
     __slots__ = (
-        "_carrier", "_chunks", "_handed_over", "_waiters", "body_complete", "buffered", "head",
+        "_carrier", "_chunks", "_handed_over", "_trailers", "_waiters", "body_complete", "buffered", "head",
         "half_closed", "phase", "started", "task",
     )  # fmt: skip
+
+    _trailers: list[Sequence[bytes]]
 
     def __init__(self, carrier: Carrier, head: RequestHead) -> None:
         self.head = head
@@ -132,8 +156,37 @@ class Exchange:
         elif phase == START and kind == "http.response.start":
             self._carrier.encoder.start(message["status"], message.get("headers", ()))
             self.phase = BODY
+            if message.get("trailers"):
+                self.phase = TRAILED
+                self._trailers = []
+        else:
+            await self._send_more(kind, message)
+
+    async def _send_more(self, kind: object, message: Message) -> None:
+        """Take a message of an extension, or with trailers."""
+        phase, carrier = self.phase, self._carrier
+        more = message.get("more_body", False)
+        if kind == "http.response.early_hint" and phase <= TRAILED:
+            carrier.hint(message["links"])
+        elif kind == "http.response.pathsend" and phase == BODY:
+            with whole_file(message["path"]) as part:
+                await carrier.write_file(part, False)
+        elif kind == "http.response.zerocopysend" and phase == BODY:
+            part = part_of_file(message["file"], message.get("offset"), message.get("count"))
+            await carrier.write_file(part, more)
+        elif kind == "http.response.body" and phase == TRAILED:
+            carrier.write_body(_octets(message.get("body", b"")), True)
+            await carrier.writable()
+            if not more and self.phase == TRAILED:
+                self.phase = TRAILERS
+        elif kind == "http.response.trailers" and phase == TRAILERS:
+            self._trailers += message.get("headers", ())
+            if not message.get("more_trailers", False):
+                carrier.write_trailers(self._trailers)
         else:
             raise self._misplaced(kind)
+        if self.phase == GONE:
+            raise ClientDisconnected("the client has disconnected")
 
     def take(self, data: bytes) -> None:
         """Buffer a piece of the body for the application."""
@@ -168,13 +221,21 @@ class Exchange:
     def _misplaced(self, kind: object) -> Exception:
         if self.phase == GONE:
             return ClientDisconnected("the client has disconnected")
-        if kind not in ("http.response.start", "http.response.body"):
+        if kind not in MESSAGES:
             return ResponseError(f"a message of type {kind!r} was sent, which an HTTP response does not have")
         if self.phase == START:
             return ResponseError(f"{kind} was sent before http.response.start: send the status and headers first")
-        if self.phase == BODY:
+        if self.phase == DONE:
+            return ResponseError(
+                f"{kind} was sent after the response was complete: set more_body on all but the last body"
+            )
+        if kind == "http.response.start":
             return ResponseError("http.response.start was sent twice: a request has one response")
-        return ResponseError(f"{kind} was sent after the response was complete: set more_body on all but the last body")
+        if kind == "http.response.trailers":
+            return ResponseError(
+                "http.response.trailers have to be announced by http.response.start, and follow the body"
+            )
+        return ResponseError(f"{kind} cannot be sent in a response with trailers, or behind its body")
 
 
 def _octets(data: Any) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import socket
 import struct
 from typing import cast
@@ -29,7 +30,7 @@ class Link(asyncio.Protocol):
     """What a connection is made of below its protocol."""
 
     __slots__ = (
-        "_closing", "_finish_by", "_half_closed", "_read_by", "_reading", "_received", "_sent", "_service", "_transport",
+        "_aside", "_closing", "_finish_by", "_half_closed", "_read_by", "_reading", "_received", "_sent", "_service", "_transport",
         "_unwritten", "_write_by", "_writers", "congested", "deadline", "exchange",
     )  # fmt: skip
 
@@ -43,7 +44,8 @@ class Link(asyncio.Protocol):
         self._closing = False  # whatever the client still sends is not wanted
         self.congested = False  # the client does not take what is written
         self._writers: Waiters | None = None
-        self._unwritten = 0  # octets in the transport when they were last looked at
+        self._unwritten = 0  # octets that were to be written when that was last looked at
+        self._aside = 0  # octets that are sent past the transport
         self._received = self._sent = 0  # octets that nobody has counted yet
         self._read_by = self._write_by = self._finish_by = self.deadline = NEVER
 
@@ -61,6 +63,24 @@ class Link(asyncio.Protocol):
         service.slot.connection_closed()
         service.connections.discard(self)
         service.vacated()
+
+    @property
+    def is_lost(self) -> bool:
+        return self not in self._service.connections
+
+    @property
+    def encrypted(self) -> bool:
+        return self._transport.get_extra_info("sslcontext") is not None
+
+    @property
+    def descriptor(self) -> int:
+        """The descriptor of the socket."""
+        descriptor: int = self._transport.get_extra_info("socket").fileno()
+        return descriptor
+
+    def count_sent(self, octets: int) -> None:
+        """Count what has been sent past the transport."""
+        self._sent += octets
 
     def write(self, parts: list[bytes]) -> None:
         """Write something small."""
@@ -86,6 +106,32 @@ class Link(asyncio.Protocol):
             self._writers = Waiters(self._service.loop)
         while self.congested:
             await self._writers.wait()
+
+    async def flush(self) -> None:
+        """Wait until everything that has been written is with the kernel, or the client gone."""
+        self._transport.set_write_buffer_limits(high=0)
+        await self.writable()
+
+    def stop_flushing(self) -> None:
+        """Let the transport hold back again what the client does not take at once."""
+        if not self.is_lost:
+            self._transport.set_write_buffer_limits()
+
+    async def room(self, left: int) -> None:
+        """Wait until the kernel takes more for the client, or that is gone; `left` octets are to be sent past the transport.
+
+        The transport's descriptor cannot be watched, but a copy of it can.
+        """
+        descriptor = os.dup(self.descriptor)
+        self._aside = left
+        self.pause_writing()
+        try:
+            self._service.loop.add_writer(descriptor, self.resume_writing)
+            await self.writable()
+        finally:
+            self._aside = 0
+            self._service.loop.remove_writer(descriptor)
+            os.close(descriptor)
 
     def _pause_reading(self) -> None:
         if self._reading and not self._half_closed:
@@ -116,7 +162,7 @@ class Link(asyncio.Protocol):
 
     def _watch_writing(self) -> None:
         """Note how much there is to write, and by when some of it has to be written."""
-        self._unwritten = self._transport.get_write_buffer_size()
+        self._unwritten = self._transport.get_write_buffer_size() + self._aside
         self._write_by = self._service.clock() + self._service.write_timeout if self._unwritten else NEVER
         self._set_deadline()
 

@@ -11,6 +11,11 @@ Address = tuple[str, int]
 
 ASGI = {"version": "3.0", "spec_version": "2.5"}
 
+# What `Exchange.send` takes beyond the specification of HTTP, as far as the client understands what comes of it.
+FILES: dict[str, Any] = {"http.response.pathsend": {}, "http.response.zerocopysend": {}}
+EXTENSIONS = FILES | {"http.response.early_hint": {}}
+WITH_TRAILERS = EXTENSIONS | {"http.response.trailers": {}}
+
 
 def scope_template(*, scheme: str, server: tuple[str, int | None], root_path: str) -> dict[str, Any]:
     """What the scopes of all requests to one address have in common. `server`: host and port, or a path and None.
@@ -25,7 +30,7 @@ def scope_template(*, scheme: str, server: tuple[str, int | None], root_path: st
 
 
 def http_scope(template: dict[str, Any], head: RequestHead, client: Address | None, state: dict[str, Any]) -> Scope:
-    """The scope of one request. Every dictionary in it is the application's own, to change as it likes."""
+    """The scope of one request. The dictionaries in it are the application's own, to change as it likes."""
     scope = template.copy()
     path = head.path
     root_path = template["root_path"]
@@ -41,5 +46,8 @@ def http_scope(template: dict[str, Any], head: RequestHead, client: Address | No
     scope["headers"] = head.headers
     scope["client"] = client
     scope["state"] = state.copy()
-    scope["extensions"] = {}
+    if head.http_version == "1.0":
+        scope["extensions"] = FILES.copy()
+    else:
+        scope["extensions"] = WITH_TRAILERS.copy() if head.accepts_trailers else EXTENSIONS.copy()
     return scope

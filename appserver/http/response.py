@@ -29,6 +29,9 @@ _STATUS_LINES = {status.value: b"HTTP/1.1 %d %s" % (status, status.phrase.encode
 _PREFIXES: dict[bytes, bytes] = {}
 _MAX_PREFIXES = 1024
 
+# What is about the message as a whole, and comes too late behind its body.
+_NO_TRAILERS = {b"transfer-encoding", b"content-length", b"host", b"connection", b"trailer", b"content-encoding"}
+
 _BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT, HTTPStatus.NOT_MODIFIED})
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -110,7 +113,7 @@ class ResponseEncoder:
             for name, value in headers:
                 prefix = _PREFIXES.get(name)
                 if prefix is not None:
-                    if value.translate(_MARK_CONTROLS) != value:
+                    if value.translate(_MARK_CONTROLS) != value:  # as _check_value
                         raise _control_octet(name)
                     parts.append(prefix)
                     parts.append(value)
@@ -138,10 +141,8 @@ class ResponseEncoder:
         """Take a field whose name is new, spelled in another way, or has a meaning to the server; returns its flag."""
         if not isinstance(name, bytes) or not isinstance(value, bytes):
             raise TypeError(f"got {name!r}: {value!r}")
-        if _TOKEN.fullmatch(name) is None:
-            raise ResponseError(f"the response header name {name!r} is not a token (RFC 9110, 5.1)")
-        if value.translate(_MARK_CONTROLS) != value:
-            raise _control_octet(name)
+        _check_name(name)
+        _check_value(name, value)
         lower = name.lower()
         if lower == b"transfer-encoding":
             _refuse_codings(value)
@@ -182,6 +183,52 @@ class ResponseEncoder:
             self._left = _still_owed(self._left, len(data), more)
         return [data]
 
+    def file(self, size: int, more: bool) -> tuple[list[bytes], list[bytes], int]:
+        """Take a piece of the body that the caller sends from a file of which there are `size` octets.
+
+        Returns what to write before and behind them, and how many there are to send: none if the response has no body,
+        and of the last piece not more than Content-Length leaves. Raises ResponseError.
+        """
+        before: list[bytes] = []
+        if not more and self._left is not None and not self._bodiless:
+            size = min(size, self._left)
+        if not self.on_wire:
+            if self._left is None and not more and self.status not in _BODILESS:
+                self._held += b"\r\ncontent-length: %d" % size
+                self._left = size
+            if self._left is not None and not self._bodiless:
+                _still_owed(self._left, size, more)
+            before = self.head_and_body(b"", True)
+        if self._bodiless:
+            return before, [], 0
+        if self._chunked:
+            if size:
+                before.append(b"%x\r\n" % size)
+            end = b"" if more else b"0\r\n\r\n"
+            return before, [b"\r\n" + end if size else end], size
+        if self._left is not None:
+            self._left = _still_owed(self._left, size, more)
+        return before, [], size
+
+    def trailers(self, headers: Iterable[Sequence[bytes]], *, accepted: bool) -> list[bytes]:
+        """Take the trailer fields, which end a chunked body (RFC 9112, 7.1.2), and drop them otherwise.
+
+        They are dropped as well unless they are `accepted`. Returns what to write; raises ResponseError.
+        """
+        parts = [b"0"]
+        for name, value in headers:
+            if type(name) is not bytes or type(value) is not bytes:
+                raise ResponseError(f"a trailer field has to be a pair of bytes, got {name!r}: {value!r}")
+            _check_name(name)
+            _check_value(name, value)
+            if name.lower() in _NO_TRAILERS:
+                raise ResponseError(f"{name!r} cannot be a trailer field (RFC 9110, 6.5.1)")
+            if accepted:
+                parts += (b"\r\n", name, b": ", value)
+        if self._left is not None and not self._bodiless:
+            self._left = _still_owed(self._left, 0, False)
+        return [*parts, b"\r\n\r\n"] if self._chunked else []
+
     def head_and_body(self, data: bytes, more: bool) -> list[bytes]:
         """Take the first piece of the body, and let the head go with it. As `body`, which finds out by itself."""
         parts = [self._held]
@@ -218,6 +265,17 @@ class ResponseEncoder:
         return parts
 
 
+def early_hints(links: Iterable[bytes]) -> bytes:
+    """Encode an interim response that names what the final one will refer to (RFC 8297). Raises ResponseError."""
+    parts = [b"HTTP/1.1 103 Early Hints"]
+    for link in links:
+        if not isinstance(link, bytes):
+            raise ResponseError(f"the links of http.response.early_hint have to be bytes, got {link!r}")
+        _check_value(b"link", link)
+        parts += (b"\r\nlink: ", link)
+    return b"".join((*parts, b"\r\n\r\n"))
+
+
 def error_response(encoder: ResponseEncoder, error: RequestError) -> list[bytes]:
     """Encode the answer to `error`, for a response that has been begun; returns what to write."""
     phrase = HTTPStatus(error.status).phrase
@@ -247,6 +305,16 @@ def _bad_status(status: object) -> ResponseError:
         f"the status of http.response.start has to be an int from 200 to 999, got {status!r}"
         " (1xx responses are not final; for 103 use the extension http.response.early_hint)"
     )
+
+
+def _check_name(name: bytes) -> None:
+    if _TOKEN.fullmatch(name) is None:
+        raise ResponseError(f"the response header name {name!r} is not a token (RFC 9110, 5.1)")
+
+
+def _check_value(name: bytes, value: bytes) -> None:
+    if value.translate(_MARK_CONTROLS) != value:
+        raise _control_octet(name)
 
 
 def _bad_length(value: bytes) -> ResponseError:

@@ -93,7 +93,11 @@ class TestOneRequest:
                 "client": CLIENT,
                 "server": ("192.0.2.2", 80),
                 "state": {"db": 1},
-                "extensions": {},
+                "extensions": {
+                    "http.response.early_hint": {},
+                    "http.response.pathsend": {},
+                    "http.response.zerocopysend": {},
+                },
             }
         ]
 

@@ -54,10 +54,27 @@ def test_nothing_that_an_application_may_change_is_shared() -> None:
     scope["e"] = 5
     assert state == {"a": [1]}
     assert ASGI == {"version": "3.0", "spec_version": "2.5"}
-    assert http_scope(template, head_of("/"), None, state)["extensions"] == {}
+    assert "d" not in http_scope(template, head_of("/"), None, state)["extensions"]
     assert "e" not in template
 
 
 def test_the_state_is_a_shallow_copy() -> None:
     state: dict[str, Any] = {"pool": object()}
     assert scope_of("/", state=state)["state"]["pool"] is state["pool"]
+
+
+@pytest.mark.parametrize(
+    ("version", "headers", "extensions"),
+    [
+        ("1.1", "", {"early_hint", "pathsend", "zerocopysend"}),
+        ("1.1", "TE: trailers\r\nConnection: te\r\n", {"early_hint", "pathsend", "trailers", "zerocopysend"}),
+        ("1.0", "", {"pathsend", "zerocopysend"}),
+    ],
+)
+def test_extensions_are_offered_as_far_as_the_client_understands_them(
+    version: str, headers: str, extensions: set[str]
+) -> None:
+    head = interpret(*lex(f"GET / HTTP/{version}\r\nHost: x\r\n{headers}\r\n".encode()))
+    template = scope_template(scheme="http", server=("192.0.2.1", 80), root_path="")
+    offered = http_scope(template, head, None, {})["extensions"]
+    assert offered == {f"http.response.{name}": {} for name in extensions}

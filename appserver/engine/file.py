@@ -1,0 +1,45 @@
+"""Files, and parts of files, that an application has the server send."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from appserver.http.response import ResponseError
+
+
+class FilePart(NamedTuple):
+    """So many octets from `offset` on of an open file."""
+
+    descriptor: int
+    offset: int
+    size: int
+
+
+@contextmanager
+def whole_file(path: str) -> Iterator[FilePart]:
+    """Open a file, for `http.response.pathsend`. Raises OSError, and ResponseError if it is no regular file."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        yield FilePart(descriptor, 0, _size(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def part_of_file(file: Any, offset: int | None, count: int | None) -> FilePart:
+    """What `http.response.zerocopysend` names: from the present position on, and to the end, unless it says otherwise."""
+    descriptor = file.fileno()
+    if offset is None:
+        offset = os.lseek(descriptor, 0, os.SEEK_CUR)
+    size = max(0, _size(descriptor) - offset)
+    return FilePart(descriptor, offset, size if count is None else min(size, count))
+
+
+def _size(descriptor: int) -> int:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise ResponseError("only a regular file can be sent by http.response.pathsend and http.response.zerocopysend")
+    return status.st_size

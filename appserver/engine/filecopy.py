@@ -1,0 +1,62 @@
+"""Sending files by kernel copy: their octets never come into the process, unless they have to be encrypted there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from appserver.engine.file import FilePart
+from appserver.engine.link import Link
+from appserver.http.response import ResponseError
+
+COPY_SIZE = 1024 * 1024
+"""Octets that are copied in one call. A file that is not in memory is read meanwhile, and the event loop waits."""
+
+READ_SIZE = 64 * 1024
+"""Octets that are read in one call if they have to be encrypted."""
+
+
+async def copy_file(link: Link, part: FilePart) -> None:
+    """Send a part of a file behind what has been written.
+
+    Returns when it is on its way, or when the client is gone. Raises ResponseError if the file ends before.
+    """
+    copy = _read if link.encrypted else _sendfile
+    file, offset, size = part
+    try:
+        await link.flush()
+        while size and not link.is_lost:
+            copied = await copy(link, file, offset, size)
+            offset += copied
+            size -= copied
+            await asyncio.sleep(0)  # a client on a fast network might never let this wait
+    finally:
+        link.stop_flushing()
+
+
+async def _sendfile(link: Link, file: int, offset: int, size: int) -> int:
+    try:
+        sent = os.sendfile(link.descriptor, file, offset, min(size, COPY_SIZE))
+    except BlockingIOError:
+        await link.room(size)
+        return 0
+    except ConnectionError:
+        link.abort()
+        return 0
+    if not sent:
+        raise _shortened()
+    link.count_sent(sent)
+    return sent
+
+
+async def _read(link: Link, file: int, offset: int, size: int) -> int:
+    data = os.pread(file, min(size, READ_SIZE), offset)
+    if not data:
+        raise _shortened()
+    link.write([data])
+    await link.writable()
+    return len(data)
+
+
+def _shortened() -> ResponseError:
+    return ResponseError("the file has become shorter while it was sent")
