@@ -22,6 +22,7 @@ from appserver.supervision.events import (
     ZygoteReady,
 )
 from appserver.worker.messages import (
+    WITHOUT_PRELOAD,
     BootFailed,
     Channel,
     Fork,
@@ -46,11 +47,11 @@ class ZygoteHandle:
         channel: Channel | None,
         loop: asyncio.AbstractEventLoop,
         post: Post,
-        start: Callable[[tuple[str, ...]], tuple[int, Channel]] | None = None,
+        start: Callable[[bool], tuple[int, Channel]] | None = None,
     ) -> None:
         """Hold the running zygote `pid`; without a channel it is one that has been let go of.
 
-        `start` starts it, or another one without preload because of the threads that it is given.
+        `start` starts it, or (False) another one that does not preload.
         """
         self.generation = generation
         self._start = start
@@ -71,10 +72,10 @@ class ZygoteHandle:
     ) -> ZygoteHandle:
         """Start a zygote. Raises OSError when the kernel has no process for it."""
 
-        def start(threads: tuple[str, ...] = ()) -> tuple[int, Channel]:
-            return _spawn(boot, environ, threads)
+        def start(may_preload: bool) -> tuple[int, Channel]:
+            return _spawn(boot, environ, () if may_preload else (WITHOUT_PRELOAD,))
 
-        pid, channel = start()
+        pid, channel = start(True)
         return cls(boot.generation, pid, channel, loop, post, start)
 
     @classmethod
@@ -127,8 +128,8 @@ class ZygoteHandle:
             match message:
                 case Imported():
                     self._post(ZygoteReady(self.generation, message.preloaded))
-                case PreloadGivenUp(threads):
-                    self._start_over(threads)
+                case PreloadGivenUp():
+                    self._start_over()
                 case BootFailed():
                     self._post(ZygoteFailed(self.generation, failure_of(message)))
                 case Forked():
@@ -136,7 +137,7 @@ class ZygoteHandle:
                 case ForkRefused():
                     self._post(ForkFailed(message.worker, message.reason))
 
-    def _start_over(self, threads: tuple[str, ...]) -> None:
+    def _start_over(self) -> None:
         """Put a zygote without preload in the place of one that must not fork, and is about to exit.
 
         To everybody else they are one. The old one cannot become the new one by `exec`: it has given up its privileges,
@@ -148,7 +149,7 @@ class ZygoteHandle:
         self.child.forget()
         self.kill()  # by itself it would wait for its threads
         try:
-            pid, channel = self._start(threads)
+            pid, channel = self._start(False)
         except OSError as error:
             self._post(ZygoteFailed(self.generation, Failure("spawn", f"cannot start a zygote: {error}", "", 5)))
             return
@@ -165,7 +166,7 @@ def failure_of(message: BootFailed) -> Failure:
     return Failure(message.kind, message.message, message.traceback, message.exit_code)
 
 
-def _spawn(boot: ZygoteBoot, environ: Mapping[str, str], threads: tuple[str, ...]) -> tuple[int, Channel]:
+def _spawn(boot: ZygoteBoot, environ: Mapping[str, str], options: tuple[str, ...]) -> tuple[int, Channel]:
     """Start a zygote in a process group of its own; returns its pid and the channel to it. Raises OSError.
 
     A group of its own keeps Ctrl-C on a terminal from reaching it: the master alone decides how its workers stop.
@@ -174,7 +175,7 @@ def _spawn(boot: ZygoteBoot, environ: Mapping[str, str], threads: tuple[str, ...
     channel, theirs = Channel.pair()
     boot_file = os.memfd_create("appserver-boot")
     inherited = (theirs.fileno(), boot_file, boot.scoreboard, *(grant.fd for grant in boot.listeners))
-    command = python("appserver.worker", str(theirs.fileno()), str(boot_file), *threads)
+    command = python("appserver.worker", str(theirs.fileno()), str(boot_file), *options)
     actions = [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in inherited]
     try:
         os.write(boot_file, boot.dump().encode())

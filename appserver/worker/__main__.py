@@ -1,14 +1,13 @@
-"""The zygote's program: `python -m appserver.worker CHANNEL BOOT [THREAD …]`, started by the master only.
+"""The zygote's program, started by the master only: `python -m appserver.worker CHANNEL BOOT [--without-preload]`.
 
 CHANNEL is the inherited descriptor of the channel to the master, BOOT that of an anonymous file with the `ZygoteBoot`.
-A THREAD names what an earlier attempt to preload left behind; with one given, nothing is preloaded.
 """
 
 from __future__ import annotations
 
 import sys
 
-from appserver.worker.messages import Channel, ZygoteBoot
+from appserver.worker.messages import WITHOUT_PRELOAD, Channel, ZygoteBoot
 from appserver.worker.zygote import Zygote
 
 
@@ -18,7 +17,7 @@ def main(arguments: list[str]) -> int:
     with open(boot, "rb") as file:
         file.seek(0)
         text = file.read().decode()
-    return Zygote(Channel.from_fd(channel), ZygoteBoot.load(text), threads=tuple(arguments[2:])).run()
+    return Zygote(Channel.from_fd(channel), ZygoteBoot.load(text), may_preload=WITHOUT_PRELOAD not in arguments).run()
 
 
 if __name__ == "__main__":

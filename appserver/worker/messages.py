@@ -25,6 +25,9 @@ from typing import Any, Literal, get_args
 
 DrainReason = Literal["reload", "stop", "recycle", "scale_down"]
 
+# The argument with which the master starts a zygote in the place of one that has given a preload up.
+WITHOUT_PRELOAD = "--without-preload"
+
 # Has a worker write the stacks of its threads into the file that came with its `Fork`. A real-time signal: applications
 # and libraries use the named ones.
 STACKS_SIGNAL = signal.SIGRTMIN + 5
@@ -46,20 +49,17 @@ class Fork:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """The zygote can fork workers. `threads` names what stood in the way of a preload; `preloaded` is then false."""
+    """The zygote can fork workers; `preloaded` says whether the application is imported in it already."""
 
     preloaded: bool
-    threads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PreloadGivenUp:
-    """The zygote has imported the application, and must not fork with the threads that this has left; it exits.
+    """The zygote has imported the application, and must not fork with what this has left behind; it exits.
 
-    Another one is to be started in its place, without preload: `threads` names them to it.
+    Another one is to be started in its place, without preload.
     """
-
-    threads: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +244,6 @@ def _decode(found: dict[str, Any]) -> Message | None:
     kind = _TYPES.get(found["type"])
     if kind is None:
         return None
-    if "threads" in found:
-        found["threads"] = tuple(found["threads"])
     return kind(**{field.name: found[field.name] for field in fields(kind) if field.name in found})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import gc
 import os
@@ -40,11 +41,11 @@ ORPHAN_MARGIN = 2.0
 class Zygote:
     """The zygote of one generation. `run` is its whole life."""
 
-    def __init__(self, channel: Channel, boot: ZygoteBoot, *, threads: tuple[str, ...] = ()) -> None:
-        """`threads` are what the application left behind in the zygote before this one, which is not to preload it."""
+    def __init__(self, channel: Channel, boot: ZygoteBoot, *, may_preload: bool) -> None:
+        """`may_preload` is false where the zygote before this one has given it up."""
         self._channel = channel
         self._boot = boot
-        self._threads = threads
+        self._may_preload = may_preload
         self._settings = Settings.model_validate_json(boot.settings)
         self._scoreboard = Scoreboard.attach(boot.scoreboard)
         self._application: ASGIApplication | None = None
@@ -75,25 +76,23 @@ class Zygote:
         return 0
 
     def _preload(self) -> Imported | PreloadGivenUp:
-        """Import the application if `preload` is on; give up if that leaves threads behind.
+        """Import the application if `preload` is on; give up if that leaves behind what does not survive a fork.
 
-        A thread does not survive a fork, but the locks it holds do: a worker forked from such a zygote may hang at any
-        time. The only clean state is that of a process which has not imported the application.
+        A thread does not, but the locks that it holds do: a worker forked from such a zygote may hang at any time. An
+        event loop would be the same one in every worker. The only clean state is that of a process which has not imported
+        the application.
         """
-        if self._threads or not self._settings.workers.preload:
-            return Imported(preloaded=False, threads=self._threads)
+        if not (self._may_preload and self._settings.workers.preload):
+            return Imported(preloaded=False)
         application = load_application(self._settings.app)
-        threads = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
-        if not threads and (unnamed := _kernel_threads() - 1):
-            threads = [f"{unnamed} started outside Python"]
-        if threads:
+        if obstacles := _threads() or _event_loops():
             get_logger("appserver.worker").warning(
                 "preload given up",
-                reason="the application starts threads while it is imported, and threads do not survive a fork",
-                threads=threads,
-                advice="start them in the lifespan start-up, or set workers.preload = false",
+                reason="what the application starts while it is imported does not survive a fork",
+                obstacles=obstacles,
+                advice="start it in the lifespan start-up, or set workers.preload = false",
             )
-            return PreloadGivenUp(tuple(threads))
+            return PreloadGivenUp()
         self._application = application
         # The objects made so far are shared with every worker; what the collector never looks at is never copied.
         gc.collect()
@@ -196,9 +195,17 @@ def _has_exited(pidfd: int) -> bool:
     return gone
 
 
-def _kernel_threads() -> int:
-    """The number of threads of this process as the kernel counts them, with those of C libraries."""
-    return len(os.listdir("/proc/self/task"))
+def _threads() -> list[str]:
+    """The threads of this process but the main one; those of C libraries the kernel can only count."""
+    threads = [f"thread {thread.name!r}" for thread in threading.enumerate() if thread is not threading.main_thread()]
+    unnamed = len(os.listdir("/proc/self/task")) - 1
+    return threads or ([f"{unnamed} threads started outside Python"] if unnamed else [])
+
+
+def _event_loops() -> list[str]:
+    """The open event loops. Types are asked, not instances: those may be proxies that come to life when they are asked."""
+    loops = (found for found in gc.get_objects() if issubclass(type(found), asyncio.AbstractEventLoop))
+    return [f"event loop {loop!r}" for loop in loops if not loop.is_closed()]
 
 
 def _ignore_signals() -> None:

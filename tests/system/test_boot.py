@@ -115,6 +115,12 @@ class TestPreload:
         assert int(server.request("/").text) in {worker.pid for worker in server.workers()}
         assert "a-thread-of-the-application" in server.log.text
 
+    def test_an_application_with_an_open_event_loop_is_booted_without_it(self, start_server: StartServer) -> None:
+        loop = "import asyncio\nLOOP = asyncio.new_event_loop()\n"
+        server = self.start(start_server, self.IMPORTER + loop, preload=True)
+        assert int(server.request("/").text) in {worker.pid for worker in server.workers()}
+        assert "event loop" in server.log.wait_for("preload given up")["obstacles"][0]
+
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may change its user")
 class TestPrivileges:

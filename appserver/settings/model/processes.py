@@ -26,7 +26,8 @@ class WorkersSettings(Section):
 
     preload: Flag = False
     """Import the application once, before the workers are forked: they share its memory and start faster. An
-    application that starts threads while it is imported is imported by each worker instead; the log then says so."""
+    application that starts threads or an event loop while it is imported is imported by each worker instead; the log
+    then says so."""
 
     loop: Literal["auto", "uvloop", "asyncio"] = "auto"
     """The event loop. "auto": uvloop if it is installed."""

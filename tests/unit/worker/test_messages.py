@@ -18,6 +18,7 @@ from appserver.worker.messages import (
     Imported,
     ListenerGrant,
     Message,
+    PreloadGivenUp,
     Ready,
     ReopenLogs,
     ZygoteBoot,
@@ -36,7 +37,7 @@ def ends() -> Iterator[tuple[Channel, Channel]]:
 MESSAGES: list[Message] = [
     Fork(7, 2),
     Imported(preloaded=True),
-    Imported(preloaded=False, threads=("a", "b")),
+    PreloadGivenUp(),
     BootFailed("import", "no module named 'x'", "Traceback …\n", 4),
     Forked(7, 4242),
     ForkRefused(7, "Resource temporarily unavailable"),
