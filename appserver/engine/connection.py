@@ -56,7 +56,10 @@ class Connection(Responder):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._read_by = self.deadline = self._service.clock() + self._service.header_timeout
+        service = self._service
+        # In a drain, the last ones out of the backlog have no more time to begin than those that are idle.
+        limit = min(service.header_timeout, service.keepalive_timeout) if service.draining else service.header_timeout
+        self._read_by = self.deadline = service.clock() + limit
 
     def data_received(self, data: bytes) -> None:
         self._received += len(data)

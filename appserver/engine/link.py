@@ -66,7 +66,8 @@ class Link(asyncio.Protocol):
 
     @property
     def is_lost(self) -> bool:
-        return self not in self._service.connections
+        """Whether nothing can be sent any more."""
+        return self._closing or self not in self._service.connections
 
     @property
     def encrypted(self) -> bool:
@@ -214,7 +215,11 @@ class Link(asyncio.Protocol):
             return
         self._closing = True
         self._resume_reading()
-        self._transport.write_eof()
+        try:
+            self._transport.write_eof()
+        except OSError:
+            self.abort()  # the client has reset the connection
+            return
         self._read_by = self._service.clock() + LINGER
         self._watch_writing()
 

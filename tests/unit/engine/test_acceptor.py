@@ -94,6 +94,20 @@ class TestAddresses:
         run(scenario, loop)
 
 
+def test_a_listener_can_be_taken_over_by_its_descriptor(loop: str) -> None:
+    async def scenario() -> None:
+        bound = listen()
+        inherited = Listener.from_fd(bound.socket.detach(), "tcp:80")
+        async with serving(echo, inherited) as served:
+            assert (inherited.name, inherited.socket.gettimeout()) == ("tcp:80", 0)
+            peer = await served.connect()
+            peer.send(request())
+            assert (await peer.response()).status == 200
+            await peer.close()
+
+    run(scenario, loop)
+
+
 class TestAccepting:
     def test_the_backlog_stays_as_it_was_set(self, loop: str) -> None:
         def backlog(listening: socket.socket) -> int:

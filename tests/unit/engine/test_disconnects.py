@@ -312,3 +312,13 @@ class TestHalfClosing:
             assert client.transport.closed
 
         run(scenario)
+
+    def test_a_client_that_has_reset_the_connection_does_not_get_to_linger(self) -> None:
+        async def scenario() -> None:
+            world = World(silent)
+            client = world.connect()
+            client.transport.reset_by_client = True
+            await client.send(b"nonsense\r\n\r\n")
+            assert not world.service.connections
+
+        run(scenario)

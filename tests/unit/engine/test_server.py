@@ -206,6 +206,20 @@ class TestDraining:
 
         run(scenario, loop)
 
+    def test_whoever_says_nothing_when_it_comes_out_of_the_backlog_does_not_delay_the_drain(self, loop: str) -> None:
+        async def scenario() -> None:
+            listener = listen()
+            host, port = listener.socket.getsockname()
+            silent = Peer(*await asyncio.open_connection(host, port))
+            async with serving(echo, listener) as served:
+                served.server.begin_drain(0)
+                async with asyncio.timeout(3):
+                    assert await silent.rest() == b""
+                    await served.server.wait_drained()
+                await silent.close()
+
+        run(scenario, loop)
+
     def test_nothing_is_accepted_any_more(self, loop: str) -> None:
         async def scenario() -> None:
             async with serving(echo) as served:

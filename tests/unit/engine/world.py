@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -100,6 +101,7 @@ class FakeTransport(asyncio.Transport):
         self.closed = False
         self.aborted = False
         self.half_closed = False
+        self.reset_by_client = False
         self.socket = FakeSocket()
 
     @property
@@ -123,6 +125,8 @@ class FakeTransport(asyncio.Transport):
         return True
 
     def write_eof(self) -> None:
+        if self.reset_by_client:
+            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
         self.half_closed = True
 
     def pause_reading(self) -> None:
