@@ -38,7 +38,7 @@ def test_it_serves_and_stops_with_closed_standard_streams(tmp_path: Path, closed
         stderr=subprocess.DEVNULL,
     ) as server:
         try:
-            eventually(Path(address.path).exists, "it listens", timeout=20)
+            eventually(lambda: listens(address), "it listens", timeout=20)
             for _ in range(10):
                 assert address.request("GET", "/", timeout=30).text == "hello"
             for process in descendants(server.pid):
@@ -47,3 +47,12 @@ def test_it_serves_and_stops_with_closed_standard_streams(tmp_path: Path, closed
         finally:
             server.send_signal(signal.SIGTERM)
         assert server.wait(20) == 0
+
+
+def listens(address: Address) -> bool:
+    """A unix socket's file is there a moment before anybody listens on it."""
+    try:
+        address.connect().close()
+    except OSError:
+        return False
+    return True
