@@ -4,10 +4,12 @@ It owns transports, tasks and time limits. What octets mean it leaves to `http`,
 and where to log to `telemetry`; when to drain and when to give up to the worker.
 
 - `server` is what a worker starts and drains; one per worker. Start reading there.
-- `acceptor` takes connections from a listener.
+- `acceptor` takes connections from a `listener`.
 - `connection` serves one connection. It stands on `responder`, its response side, and that on `link`, which is about
   transports and knows no HTTP.
-- `exchange` is one request and its response, as ASGI sees them; `scope` what the application is told about it.
+- `exchange` is one request and its response, as ASGI sees them; `scope` what the application is told about it; `file`
+  and `filecopy` send files for it; `admission` makes it wait while too many are running.
+- `refusal` has the answers that the engine gives itself, `failure` what is logged about applications that fail.
 - `service` is what all connections share.
 
 The path of a request is short on purpose: one scope, one exchange, one task, one write, no timer. Whatever is added to

@@ -30,8 +30,8 @@ class Link(asyncio.Protocol):
     """What a connection is made of below its protocol."""
 
     __slots__ = (
-        "_aside", "_closing", "_finish_by", "_half_closed", "_read_by", "_reading", "_received", "_sent", "_service", "_transport",
-        "_unwritten", "_write_by", "_writers", "congested", "deadline", "exchange",
+        "_aside", "_closing", "_finish_by", "_half_closed", "_read_by", "_reading", "_received", "_sent", "_service",
+        "_transport", "_unwritten", "_write_by", "_writers", "congested", "deadline", "exchange",
     )  # fmt: skip
 
     _transport: asyncio.Transport

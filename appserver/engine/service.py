@@ -41,9 +41,10 @@ class Service:
     """The application, the limits it is served within, and what counts and remembers the connections."""
 
     __slots__ = (
-        "access_log", "admission", "application", "background", "body_timeout", "clock", "connections", "context", "date", "defaults", "draining",
-        "header_timeout", "join_limit", "keepalive_timeout", "limits", "logger", "loop", "max_body_size", "max_requests", "on_exit", "parser",
-        "request_timeout", "root_path", "slot", "state", "vacated", "write_timeout",
+        "access_log", "admission", "application", "background", "body_timeout", "clock", "connections", "context",
+        "date", "defaults", "draining", "header_timeout", "join_limit", "keepalive_timeout", "limits", "logger",
+        "loop", "max_body_size", "max_requests", "on_exit", "parser", "request_timeout", "root_path", "slot", "state",
+        "vacated", "write_timeout",
     )  # fmt: skip
 
     def __init__(
