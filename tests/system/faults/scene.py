@@ -28,8 +28,11 @@ def faulty(workers: Mapping[str, Any], **sections: Any) -> Settings:
 
 
 def files() -> dict[str, str]:
-    """That application, for the server's directory."""
-    return {"faulty.py": FAULTY.read_text()}
+    """That application, for the server's directory, where it finds the usual one beside it.
+
+    In the tests' own directory it would not: another user, as which some tests run it, may not be allowed to look there.
+    """
+    return {"faulty.py": FAULTY.read_text().replace("from tests.support.application import", "from application import")}
 
 
 @contextmanager
