@@ -58,8 +58,9 @@ class Zygote:
         setproctitle(f"appserver: zygote g{self._boot.generation}")
         try:
             self._log_output = configure(self._settings.logging, process="zygote", generation=self._boot.generation)
-            privileges.drop(self._settings.workers)
+            # While everything that appserver needs may still be read.
             self._make_loop = process.loop_factory(self._settings.workers.loop)
+            privileges.drop(self._settings.workers)
             imported = self._preload()
         except AppserverError as error:
             self._channel.send(describe_failure(error))
