@@ -12,6 +12,7 @@ from appserver import __version__
 from appserver.errors import ControlError
 from appserver.master.admin.operations import NoSuchWorkerError
 from appserver.master.children import resident_memory
+from appserver.master.figures import collect, shown_state
 from appserver.master.listeners import ListenerSet
 from appserver.master.verdicts import Verdict
 from appserver.master.workers import WorkerHandle
@@ -19,6 +20,7 @@ from appserver.supervision.events import ScaleRequested
 from appserver.supervision.records import Worker
 from appserver.supervision.states import WorkerState
 from appserver.supervision.supervisor import Supervisor
+from appserver.telemetry.metrics import Exposition, render
 from appserver.telemetry.record import timestamp
 from appserver.telemetry.scoreboard import Scoreboard
 
@@ -63,6 +65,11 @@ class Commands:
             "workers": [self._worker(worker) for worker in self._supervisor.workers()],
         }
 
+    def metrics(self, accept: str) -> Exposition:
+        """The page of metrics, in the format that the Accept field asks for."""
+        figures = collect(self._supervisor, self._scoreboard, self._listeners, self._master.verdicts.last)
+        return render(self._scoreboard.totals(), figures, accept=accept)
+
     def _worker(self, worker: Worker) -> dict[str, Any]:
         slot = self._scoreboard.slot(worker.number - 1)
         beat = slot.heartbeat_at
@@ -70,7 +77,7 @@ class Commands:
             "id": worker.number,
             "pid": worker.pid,
             "generation": worker.generation,
-            "state": "booting" if worker.state is WorkerState.FORKING else worker.state.value,
+            "state": shown_state(worker),
             "started_at": _moment(slot.started_at) if slot.started_at else None,
             "requests": slot.requests,
             "in_progress": slot.in_progress,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from appserver.errors import ListenerError
 from appserver.master.activation import Activation
+from appserver.master.backlog import backlog_length
 from appserver.master.handover import ListenerRecord
 from appserver.master.port_holder import describe_port_holder
 from appserver.settings import ListenerSettings
@@ -107,6 +108,12 @@ class ListenerSet:
     def names(self) -> list[str]:
         """What is bound, as people know it."""
         return [bound.name for listeners in self._bound.values() for bound in listeners]
+
+    def backlogs(self) -> dict[str, int]:
+        """How many connections wait to be accepted, by listener; without those of which the kernel does not tell."""
+        bound = [one for listeners in self._bound.values() for one in listeners]
+        lengths = {one.name: backlog_length(one.socket) for one in bound}
+        return {name: length for name, length in lengths.items() if length is not None}
 
     def grants(self, wanted: Sequence[ListenerSettings]) -> tuple[ListenerGrant, ...]:
         """What a zygote is given for its workers to accept on."""

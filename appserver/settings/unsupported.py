@@ -17,7 +17,7 @@ NOT_SUPPORTED_YET = frozenset(
         "websocket",
         "proxy",
         "request_id",
-        "metrics",
+        "metrics.application",
     )
 )
 """Dotted keys; the name of a section stands for all of its keys."""

@@ -3,7 +3,7 @@
 This package owns three ways out of a process, none of which may ever slow down or stop the serving of requests:
 
 - the *scoreboard*, a shared memory mapping in which every worker counts and from which anybody reads (`scoreboard`, with
-  its layout as one table in `layout`);
+  its layout as one table in `layout`); `metrics` writes it out for Prometheus;
 - the *log*, one form of record for the server, the application and its libraries (`logs`);
 - the *access log*, one line per request, with a path of its own because it is written so often (`access_log`).
 

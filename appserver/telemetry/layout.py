@@ -49,9 +49,12 @@ REJECTIONS = (
     "header_timeout",
     "not_implemented",
     "overload",
+    "proxy_protocol",
     "request_timeout",
     "target_too_large",
+    "tls",
     "unsupported_version",
+    "websocket",
     "write_timeout",
     OTHER,
 )
@@ -67,7 +70,7 @@ EXITS = (
     "out_of_memory",
     OTHER,
 )
-RELOADS = ("ok", "rolled_back", "refused", OTHER)
+RELOADS = ("ok", "rolled_back", "incomplete", "refused", OTHER)
 
 Place = Literal["server", "column", "counter", "gauge"]
 Axis = tuple[str, tuple[str, ...]]

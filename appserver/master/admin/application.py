@@ -59,7 +59,8 @@ class AdminApplication:
         try:
             query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
             body = await _read_object(receive) if route.method == "POST" else {}
-            return await route.answer(self._master, Request(query, body))
+            accept = b",".join(value for name, value in scope["headers"] if name == b"accept").decode("latin-1")
+            return await route.answer(self._master, Request(query, body, accept))
         except BadRequestError as error:
             return text(400, str(error))
         except NoSuchWorkerError as error:

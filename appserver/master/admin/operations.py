@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from appserver.errors import ControlError
 from appserver.master.verdicts import Verdict
+from appserver.telemetry.metrics import Exposition
 
 
 class NoSuchWorkerError(ControlError):
@@ -21,6 +22,9 @@ class Operations(Protocol):
 
     def unreadiness(self) -> str | None:
         """Why the server is not ready to serve; None if it is."""
+
+    def metrics(self, accept: str) -> Exposition:
+        """The page of metrics, in the format that the Accept field asks for."""
 
     def reload(self) -> Awaitable[Verdict]:
         """Reload; what is returned waits for the verdict."""

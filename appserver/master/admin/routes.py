@@ -25,10 +25,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a route may look at: the query, and the members of the JSON object that was sent."""
+    """What a route may look at: the query, the members of the JSON object that was sent, and the Accept field."""
 
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, object] = field(default_factory=dict)
+    accept: str = ""
 
     def integer(self, name: str) -> int | None:
         """A whole number out of the body; None where there is none. Raises BadRequestError for anything else."""
@@ -86,6 +87,11 @@ async def _status(master: Operations, _request: Request) -> Answer:
     return data(200, master.status())
 
 
+async def _metrics(master: Operations, request: Request) -> Answer:
+    page = master.metrics(request.accept)
+    return Answer(200, page.body, page.content_type)
+
+
 async def _reload(master: Operations, request: Request) -> Answer:
     request.allow()
     verdict = await master.reload()
@@ -131,6 +137,7 @@ WATCHING: Mapping[str, Route] = {
     "/livez": Route("GET", _livez),
     "/readyz": Route("GET", _readyz),
     "/status": Route("GET", _status),
+    "/metrics": Route("GET", _metrics),
 }
 """What changes nothing, and is for anybody who can reach `admin.bind`."""
 

@@ -5,10 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from appserver.master.children import Child, reap_strangers, resident_memory
+from appserver.master.children import Child, open_descriptors, processor_time, reap_strangers, resident_memory
 from appserver.supervision.events import ExitStatus
 
 
@@ -93,3 +94,15 @@ def test_the_resident_memory_of_a_process_is_known_while_it_lives() -> None:
     os.waitpid(pid, 0)
     assert resident_memory(pid) == 0
     assert resident_memory(None) == 0
+
+
+def test_what_a_process_uses_is_known_while_it_lives() -> None:
+    before = os.times()
+    assert processor_time(os.getpid()) >= before.user + before.system - 0.02  # in clock ticks, rounded down
+    with Path(os.devnull).open() as file:
+        found = open_descriptors(os.getpid())
+        assert found is not None
+        assert found > file.fileno()
+    pid = fork("")
+    os.waitpid(pid, 0)
+    assert (processor_time(pid), open_descriptors(pid)) == (0.0, None)

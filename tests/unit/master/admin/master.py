@@ -12,6 +12,7 @@ from appserver.errors import ControlError
 from appserver.master.admin.application import AdminApplication, Denial
 from appserver.master.admin.operations import NoSuchWorkerError
 from appserver.master.verdicts import Verdict
+from appserver.telemetry.metrics import Exposition
 
 READY = {"state": "serving", "workers": []}
 
@@ -27,6 +28,9 @@ class FakeMaster:
 
     def status(self) -> dict[str, Any]:
         return dict(READY)
+
+    def metrics(self, accept: str) -> Exposition:
+        return Exposition(b"appserver_generation 2.0\n", accept or "text/plain")
 
     def unreadiness(self) -> str | None:
         return self.reason
@@ -74,12 +78,19 @@ def anybody(_client: tuple[str, int]) -> str | None:
 
 
 def ask(
-    master: FakeMaster, method: str, target: str, body: bytes = b"", *, denial: Denial | None = anybody
+    master: FakeMaster,
+    method: str,
+    target: str,
+    body: bytes = b"",
+    *,
+    denial: Denial | None = anybody,
+    accept: str = "",
 ) -> Answered:
     """Send a request to the application of the control socket; with `denial=None`, of `admin.bind`."""
     path, _, query = target.partition("?")
     scope = {
         "type": "http", "method": method, "path": path, "query_string": query.encode(), "client": ("0", 1),
+        "headers": [(b"accept", accept.encode())] if accept else [],
     }  # fmt: skip
     pieces = [body[:3], body[3:]]
     sent: list[Message] = []

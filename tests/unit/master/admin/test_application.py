@@ -31,6 +31,11 @@ class TestWatching:
         answer = ask(master, "GET", "/status", denial=None)
         assert (answer.status, answer.data, answer.headers["cache-control"]) == (200, READY, "no-store")
 
+    def test_metrics_are_in_the_format_that_is_asked_for(self, master: FakeMaster) -> None:
+        answer = ask(master, "GET", "/metrics", denial=None, accept="application/openmetrics-text")
+        assert (answer.status, answer.headers["content-type"]) == (200, "application/openmetrics-text")
+        assert ask(master, "GET", "/metrics", denial=None).text == "appserver_generation 2.0\n"
+
     @pytest.mark.parametrize("path", CONTROLLING)
     @pytest.mark.parametrize("method", ["GET", "POST"])
     def test_what_controls_is_refused_with_the_way_to_the_control_socket(

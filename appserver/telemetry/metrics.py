@@ -1,0 +1,204 @@
+"""Metrics: the scoreboard, and what the master knows of its workers, in the words of Prometheus.
+
+prometheus_client renders; nothing of it is on the path of a request. Names, types and labels are a promise to whoever
+has made a dashboard or an alert from them. A label has few values, all known beforehand, and those of a counter are
+there from the start, as zeros: a rate over a series that appears with its first event would not see that event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from math import inf
+from typing import Any
+
+from prometheus_client import exposition
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.openmetrics import exposition as openmetrics_exposition
+from prometheus_client.registry import Collector
+
+from appserver.telemetry.layout import OTHER
+from appserver.telemetry.scoreboard import Totals
+
+__all__ = ["Exposition", "Figures", "Metric", "WorkerFigures", "render"]
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+_write_openmetrics: Callable[[Collector], bytes] = openmetrics_exposition.generate_latest
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerFigures:
+    """What there is to say of one worker process; `number` is what people see ("worker 2").
+
+    `cpu_seconds` includes that of the earlier workers of this number. None is what could not be found out.
+    """
+
+    number: int
+    loop_lag: float
+    cpu_seconds: float
+    resident_bytes: int | None
+    open_fds: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the master adds to the scoreboard's totals.
+
+    `workers_by_state` has every state, with 0 where there is none; `backlogs` are the connections that wait to be
+    accepted, by listener; `certificate_expiry` is in seconds since the epoch, by certificate.
+    """
+
+    version: str
+    python: str
+    generation: int
+    workers_wanted: int
+    last_reload_success: bool
+    workers_by_state: Mapping[str, int]
+    workers: Sequence[WorkerFigures] = ()
+    backlogs: Mapping[str, int] = field(default_factory=dict)
+    certificate_expiry: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Exposition:
+    """A page of metrics, and what it is written in."""
+
+    body: bytes
+    content_type: str
+
+
+def render(totals: Totals, figures: Figures, application: Iterable[Metric] = (), *, accept: str = "") -> Exposition:
+    """Write the page; `accept` is the Accept field of whoever asks, `application` are metrics that are not the server's."""
+    collector = _Collector([*_of_requests(totals), *_of_server(totals, figures), *_of_workers(figures), *application])
+    if _prefers_openmetrics(accept):
+        return Exposition(_write_openmetrics(collector), OPENMETRICS)
+    return Exposition(exposition.generate_latest(collector), TEXT)
+
+
+class _Collector(Collector):
+    """Metrics as prometheus_client wants to be given them."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
+
+
+def _prefers_openmetrics(accept: str) -> bool:
+    """Whether the OpenMetrics text format, version 1.0.0, is what is asked for: Prometheus names it, nobody else does."""
+    for choice in accept.split(","):
+        kind, *parameters = (part.strip().lower() for part in choice.split(";"))
+        if kind == "application/openmetrics-text" and "q=0" not in parameters:
+            version = next((value[8:] for value in parameters if value.startswith("version=")), "1.0.0")
+            if version == "1.0.0":
+                return True
+    return False
+
+
+def _of_requests(totals: Totals) -> Iterator[Metric]:
+    requests = CounterMetricFamily(
+        "appserver_requests", "Requests that have ended, by method and by status of the response.",
+        labels=("method", "status"),
+    )  # fmt: skip
+    for labels, count in sorted(totals.requests.items()):
+        requests.add_metric(labels, count)
+    yield requests
+    yield _durations(totals)
+    yield _gauge("appserver_requests_in_progress", "Requests that are being served.", totals.in_progress)
+    received, sent = totals.received_bytes, totals.sent_bytes
+    yield _counter("appserver_received_bytes", "Octets received from clients.", received, "bytes")
+    yield _counter("appserver_sent_bytes", "Octets sent to clients.", sent, "bytes")
+    yield _counter("appserver_connections", "Connections that were accepted.", totals.connections)
+    yield _gauge("appserver_connections_open", "Connections that are open.", totals.connections_open)
+    yield _counter("appserver_websocket_sessions", "WebSocket sessions that were opened.", totals.sessions)
+    yield _gauge("appserver_websocket_sessions_open", "WebSocket sessions that are open.", totals.sessions_open)
+    yield _labelled("appserver_websocket_messages", "WebSocket messages.", "direction", totals.messages)
+    yield _labelled("appserver_rejected", "Requests and connections that were turned away.", "reason", totals.rejected)
+    errors = totals.application_errors
+    yield _counter("appserver_application_errors", "Requests in which the application raised or gave up.", errors)
+
+
+def _durations(totals: Totals) -> Metric:
+    """The buckets of a histogram are cumulative; the last one is the count."""
+    bounds, counts = zip(*totals.duration_buckets, strict=True)
+    names = ["+Inf" if bound == inf else repr(float(bound)) for bound in bounds]
+    histogram = HistogramMetricFamily(
+        "appserver_request_duration_seconds", "From the head of the request to the end of its response.", unit="seconds"
+    )
+    histogram.add_metric((), list(zip(names, accumulate(counts), strict=True)), totals.duration_sum)
+    return histogram
+
+
+def _of_server(totals: Totals, figures: Figures) -> Iterator[Metric]:
+    build = GaugeMetricFamily("appserver_build_info", "1, by version.", labels=("version", "python"))
+    build.add_metric((figures.version, figures.python), 1)
+    yield build
+    yield _gauge("appserver_generation", "The generation of workers that serves.", figures.generation)
+    states = GaugeMetricFamily("appserver_workers", "Worker processes, by state.", labels=("state",))
+    for state, count in figures.workers_by_state.items():
+        states.add_metric((state,), count)
+    yield states
+    yield _gauge("appserver_workers_wanted", "Workers that there should be.", figures.workers_wanted)
+    yield _labelled("appserver_worker_exits", "Workers that have ended, by reason.", "reason", totals.worker_exits)
+    yield _labelled("appserver_reloads", "Reloads, by result.", "result", totals.reloads)
+    succeeded = int(figures.last_reload_success)
+    yield _gauge("appserver_last_reload_success", "1 unless the last reload did not succeed.", succeeded)
+    backlog = GaugeMetricFamily(
+        "appserver_listener_backlog", "Connections that wait to be accepted.", labels=("listener",)
+    )
+    for listener, waiting in figures.backlogs.items():
+        backlog.add_metric((listener,), waiting)
+    yield backlog
+    dropped = totals.log_lines_dropped
+    yield _counter("appserver_log_lines_dropped", "Lines of logs that could not be written.", dropped)
+    expiry = GaugeMetricFamily(
+        "appserver_tls_certificate_expiry_timestamp_seconds", "When a certificate expires, in seconds since the epoch.",
+        labels=("certificate",), unit="seconds",
+    )  # fmt: skip
+    for certificate, moment in figures.certificate_expiry.items():
+        expiry.add_metric((certificate,), moment)
+    yield expiry
+
+
+def _of_workers(figures: Figures) -> Iterator[Metric]:
+    lag = GaugeMetricFamily(
+        "appserver_event_loop_lag_seconds", "How late the event loop was at its last heartbeat.",
+        labels=("worker",), unit="seconds",
+    )  # fmt: skip
+    memory = GaugeMetricFamily(
+        "appserver_worker_resident_memory_bytes", "Resident memory.", labels=("worker",), unit="bytes"
+    )
+    cpu = CounterMetricFamily(
+        "appserver_worker_cpu_seconds", "Processor time, over all workers of this number.",
+        labels=("worker",), unit="seconds",
+    )  # fmt: skip
+    descriptors = GaugeMetricFamily("appserver_worker_open_fds", "Open file descriptors.", labels=("worker",))
+    for worker in figures.workers:
+        labels = (str(worker.number),)
+        lag.add_metric(labels, worker.loop_lag)
+        cpu.add_metric(labels, worker.cpu_seconds)
+        if worker.resident_bytes is not None:
+            memory.add_metric(labels, worker.resident_bytes)
+        if worker.open_fds is not None:
+            descriptors.add_metric(labels, worker.open_fds)
+    yield from (lag, memory, cpu, descriptors)
+
+
+def _counter(name: str, documentation: str, value: float, unit: str = "") -> Metric:
+    return CounterMetricFamily(name, documentation, value=value, unit=unit)
+
+
+def _gauge(name: str, documentation: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, documentation, value=value)
+
+
+def _labelled(name: str, documentation: str, label: str, counts: Mapping[str, int]) -> Metric:
+    """A counter by one label; "other", the place for what has no name, only shows once something is there."""
+    family: Any = CounterMetricFamily(name, documentation, labels=(label,))
+    for value, count in counts.items():
+        if count or value != OTHER:
+            family.add_metric((value,), count)
+    return family  # type: ignore[no-any-return]
