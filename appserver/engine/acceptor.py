@@ -15,8 +15,9 @@ from typing import Any
 from appserver.engine.connection import Connection, start_task
 from appserver.engine.link import Link
 from appserver.engine.listener import Listener
-from appserver.engine.scope import Address, scope_template
+from appserver.engine.scope import scope_template
 from appserver.engine.service import Service
+from appserver.proxy import Address
 
 STEP_BACK = 0.002
 MAX_STEPS = 5

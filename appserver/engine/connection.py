@@ -22,12 +22,13 @@ from appserver.engine.exchange import DONE, GONE, Exchange
 from appserver.engine.failure import ENDS_WORKER, report_failure, report_timeout
 from appserver.engine.link import NEVER
 from appserver.engine.responder import DISCARD_LIMIT, Responder
-from appserver.engine.scope import Address, http_scope
+from appserver.engine.scope import http_scope, seen_by_proxy
 from appserver.engine.service import Service
 from appserver.errors import RequestError
 from appserver.http.head import RequestHead
 from appserver.http.parser import make_parser
 from appserver.http.response import error_response
+from appserver.proxy import Address
 
 BUFFER_LIMIT = 64 * 1024
 """So much of a body waits for the application before reading pauses; one read more may come on top."""
@@ -41,11 +42,13 @@ if sys.version_info >= (3, 12):
 class Connection(Responder):
     """Protocol of the transport, handler of the parser, and what decides on the life of both."""
 
-    __slots__ = ("_in_head", "_next", "_parser", "_served", "_template")
+    __slots__ = ("_in_head", "_next", "_parser", "_peer", "_served", "_template", "trusted")
 
     def __init__(self, service: Service, client: Address | None, template: dict[str, Any]) -> None:
         """`template`: what is the same in the scope of each of its requests (see `scope.scope_template`)."""
         super().__init__(service, client)
+        self._peer = client
+        self.trusted = service.trust.trusts(client)  # what the peer says about others is believed
         self._template = template
         self._parser = make_parser(service.parser, self, service.limits)
         self._next: Exchange | None = None  # whose application is to be started when the parser returns
@@ -160,13 +163,24 @@ class Connection(Responder):
         self._read_by = NEVER
         self._finish_by = self.deadline = now + service.request_timeout
         service.slot.request_started()
-        scope = http_scope(self._template, head, self._client, service.state)
+        template = self._template if not self.trusted else self._find_origin(head)
+        scope = http_scope(template, head, self._client, service.state)
         application = service.application
         if service.admission is not None:
             application = partial(service.admission.run, exchange, application)
         running = exchange.run(application, scope, service.background)
         task = start_task(running, loop=service.loop, context=service.context.copy())
         exchange.task = None if task.done() else task
+
+    def _find_origin(self, head: RequestHead) -> dict[str, Any]:
+        """Note who the client of a request from a trusted peer is; returns what the scope is to be made from."""
+        read_origin = self._service.read_origin
+        if not head.forwarded or read_origin is None:
+            self._client = self._peer
+            return self._template
+        origin = read_origin(head.headers, self._peer, self._service.trust)
+        self._client = origin.client
+        return seen_by_proxy(self._template, head, origin)
 
     def _await_body(self, exchange: Exchange) -> None:
         if exchange.buffered > BUFFER_LIMIT:

@@ -9,10 +9,10 @@ from appserver.engine.failure import report_unrecorded
 from appserver.engine.file import FilePart
 from appserver.engine.filecopy import copy_file
 from appserver.engine.link import NEVER, Link
-from appserver.engine.scope import Address
 from appserver.engine.service import Service
 from appserver.errors import RequestError
 from appserver.http.response import CONTINUE, ResponseEncoder, ResponseError, early_hints, error_response
+from appserver.proxy import Address
 
 DISCARD_LIMIT = 256 * 1024
 """So much of a body that nobody wants is read for the sake of the connection; beyond that it is cheaper to close it."""

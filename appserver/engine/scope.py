@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 from appserver.asgi.types import Scope
 from appserver.http.head import RequestHead
-
-Address = tuple[str, int]
+from appserver.proxy import Address, Origin
 
 ASGI = {"version": "3.0", "spec_version": "2.5"}
 
@@ -27,6 +27,20 @@ def scope_template(*, scheme: str, server: tuple[str, int | None], root_path: st
         "asgi", "http_version", "method", "path", "raw_path", "query_string", "headers", "client", "state", "extensions",
     )  # fmt: skip
     return template | dict.fromkeys(others)
+
+
+def seen_by_proxy(template: dict[str, Any], head: RequestHead, origin: Origin) -> dict[str, Any]:
+    """The template for a request that a proxy has passed on, with what the proxy says in place of what we see.
+
+    The Host field of the head is changed with it.
+    """
+    scheme = origin.scheme or template["scheme"]
+    host = origin.host(scheme, next((value for name, value in head.headers if name == b"host"), None))
+    if host is not None:
+        head.headers = [(b"host", host), *(field for field in head.headers if field[0] != b"host")]
+    root_path = template["root_path"] if origin.prefix is None else unquote(origin.prefix)
+    server = origin.server(scheme, template["server"])
+    return template | {"scheme": scheme, "server": server, "root_path": root_path}
 
 
 def http_scope(template: dict[str, Any], head: RequestHead, client: Address | None, state: dict[str, Any]) -> Scope:

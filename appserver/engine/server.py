@@ -16,7 +16,7 @@ from appserver.engine.exchange import Exchange
 from appserver.engine.listener import Listener
 from appserver.engine.service import Logger, Service
 from appserver.engine.waiters import Waiters
-from appserver.settings import HTTPSettings, WorkersSettings
+from appserver.settings import HTTPSettings, ProxySettings, WorkersSettings
 from appserver.telemetry.access_log import AccessLog
 from appserver.telemetry.slot import WorkerSlot
 
@@ -52,10 +52,12 @@ class Server:
         clock: Callable[[], float] = time.monotonic,
         date: Callable[[], float] = time.time,
         on_exit: Callable[[], None] = lambda: None,
+        proxy: ProxySettings | None = None,
     ) -> None:
         """`clock` counts seconds for all limits, `date` since the epoch for the Date field.
 
         `on_exit` is called when the application has raised SystemExit or KeyboardInterrupt; a drain should follow.
+        Without `proxy` nobody is believed when he speaks for others.
         """
         admission = None
         if workers.max_concurrency:
@@ -72,6 +74,7 @@ class Server:
             clock=clock,
             date=date,
             on_exit=on_exit,
+            proxy=proxy,
         )
         self._service.vacated = self._vacated
         self._max_connections = workers.max_connections or math.inf

@@ -15,7 +15,8 @@ from appserver.engine.admission import Admission
 from appserver.engine.exchange import Exchange
 from appserver.http.head import Limits
 from appserver.http.response import DefaultFields
-from appserver.settings import HTTPSettings
+from appserver.proxy import Trust, make_reader
+from appserver.settings import HTTPSettings, ProxySettings
 from appserver.telemetry.access_log import AccessLog
 from appserver.telemetry.slot import WorkerSlot
 
@@ -43,8 +44,8 @@ class Service:
     __slots__ = (
         "access_log", "admission", "application", "background", "body_timeout", "clock", "connections", "context",
         "date", "defaults", "draining", "header_timeout", "join_limit", "keepalive_timeout", "limits", "logger",
-        "loop", "max_body_size", "max_requests", "on_exit", "parser", "request_timeout", "root_path", "slot", "state",
-        "vacated", "write_timeout",
+        "loop", "max_body_size", "max_requests", "on_exit", "parser", "read_origin", "request_timeout", "root_path",
+        "slot", "state", "trust", "vacated", "write_timeout",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +62,7 @@ class Service:
         clock: Callable[[], float] = time.monotonic,
         date: Callable[[], float] = time.time,
         on_exit: Callable[[], None] = lambda: None,
+        proxy: ProxySettings | None = None,
     ) -> None:
         self.application = application
         self.admission = admission
@@ -93,6 +95,8 @@ class Service:
         self.request_timeout = http.request_timeout or math.inf
         self.defaults = DefaultFields(http.server_header, date=http.date_header, fields=http.headers)
         self.defaults.refresh(date())
+        self.trust = Trust(proxy.trusted if proxy else ())
+        self.read_origin = make_reader(proxy.headers) if proxy else None  # called for trusted peers only
         self.draining = False
         self.connections: set[Link] = set()
         # Exchanges that are over for their client (which has its response, or is gone) but not yet for the application.

@@ -50,7 +50,8 @@ class RequestHead:
     A body follows if `content_length` is above 0 or `chunked` is true. `keep_alive` is the client's wish.
     `expect_continue` says that the client holds its body back until it gets a 100 (RFC 9110 section 10.1.1); `upgrade`
     is the lower-cased value of the Upgrade field, if the request may be upgraded; `accepts_trailers` allows trailer
-    fields in the response (RFC 9110 section 10.1.4).
+    fields in the response (RFC 9110 section 10.1.4). `forwarded` says that some field claims to come from a proxy; whether
+    that is to be believed depends on who the peer is.
     """
 
     __slots__ = (
@@ -58,6 +59,7 @@ class RequestHead:
         "chunked",
         "content_length",
         "expect_continue",
+        "forwarded",
         "headers",
         "http_version",
         "keep_alive",
@@ -82,6 +84,7 @@ class RequestHead:
     expect_continue: bool
     upgrade: bytes | None
     accepts_trailers: bool
+    forwarded: bool
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.method} {self.target!r} HTTP/{self.http_version}>"
@@ -91,6 +94,21 @@ class RequestHead:
 DECISIVE = frozenset(
     (b"connection", b"content-length", b"expect", b"host", b"te", b"transfer-encoding", b"upgrade"),
 )
+
+# The fields in which proxies pass on what they saw; `appserver.proxy` knows what they mean.
+FORWARDING = frozenset(
+    (
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-prefix",
+        b"x-forwarded-proto",
+    ),
+)
+
+# What `interpret` looks for: one search for each field, also if it is of neither kind.
+NOTICED = DECISIVE | FORWARDING
 
 # uri-host [":" port] (RFC 9110 section 7.2). Without the comma that RFC 3986 allows in a reg-name: it is what a proxy
 # makes of two Host fields. Empty is valid: a URI without an authority has an empty Host (RFC 9112 section 3.2).
@@ -120,10 +138,13 @@ def interpret(method: bytes, target: bytes, version: bytes, fields: Fields) -> R
     # Most heads decide nothing but the host; what does not get through this loop is looked at again, with care.
     host = None
     plain = version == b"1.1"
+    forwarded = False
     for name, value in fields:
-        if name in DECISIVE:
+        if name in NOTICED:
             if name == b"host" and host is None:
                 host = value
+            elif name in FORWARDING:
+                forwarded = True
             elif name != b"connection" or value != b"keep-alive":
                 plain = False
     if host is None:
@@ -144,6 +165,7 @@ def interpret(method: bytes, target: bytes, version: bytes, fields: Fields) -> R
     head.chunked = head.expect_continue = head.accepts_trailers = False
     head.keep_alive = True
     head.upgrade = None
+    head.forwarded = forwarded
     if not plain:
         by_name = _combine(fields)
         _decide_framing(head, by_name)

@@ -178,6 +178,7 @@ class Worker:
             access_log=self._instruments.access_log,
             logger=get_logger("appserver.engine"),
             on_exit=lambda: self._stop_with(Drain("stop", self._settings.shutdown.linger)),
+            proxy=self._settings.proxy,
         )
         self._instruments.server = server
         server.start([Listener.from_fd(grant.fd, grant.name) for grant in self._boot.listeners])

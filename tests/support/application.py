@@ -12,12 +12,14 @@
 /env/NAME         the environment variable
 /ids              "UID GID GROUPS" of the worker
 /state            what the lifespan start-up left in the scope's state
+/scope            what the request is about, as JSON: client, server, scheme, path, host, the tls extension …
 /log/TEXT         logs TEXT through the standard library
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import time
@@ -67,9 +69,16 @@ async def _answer(action: str, argument: str, scope: Message) -> object:
         "version": lambda: VERSION,
         "env": lambda: os.environ.get(argument, ""),
         "ids": lambda: f"{os.getuid()} {os.getgid()} {sorted(os.getgroups())}",
+        "scope": lambda: json.dumps(_describe(scope)),
         "state": lambda: scope.get("state", {}).get("started_in"),
     }
     return answers[action]()
+
+
+def _describe(scope: Message) -> dict[str, Any]:
+    names = ("type", "client", "server", "scheme", "root_path", "path", "http_version")
+    fields = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
+    return {name: scope[name] for name in names} | {"headers": fields, "tls": scope["extensions"].get("tls")}
 
 
 async def _respond(send: Send, body: bytes) -> None:

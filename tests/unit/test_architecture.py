@@ -25,6 +25,7 @@ LAYERS = (
     {"appserver.master", "appserver.worker"},
     {"appserver.engine"},
     {"appserver.telemetry"},
+    {"appserver.proxy"},
     {"appserver.asgi", "appserver.http", "appserver.websocket", "appserver.supervision"},
     {"appserver.settings"},
     {"appserver.errors"},
@@ -38,7 +39,7 @@ SIDEWAYS = {("appserver.master", "appserver.worker.messages")}
 NO_INPUT_OUTPUT = {"asyncio", "os", "select", "selectors", "signal", "socket", "subprocess", "threading", "time"}
 """What the pure packages must not import: they decide, others act. The time comes in as an argument."""
 
-PURE = ("appserver.http", "appserver.supervision", "appserver.websocket")
+PURE = ("appserver.http", "appserver.proxy", "appserver.supervision", "appserver.websocket")
 
 DOORS = {
     "os.fork": {"appserver.worker.zygote"},

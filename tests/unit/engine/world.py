@@ -16,7 +16,7 @@ from appserver.engine.admission import Admission
 from appserver.engine.connection import Connection
 from appserver.engine.scope import scope_template
 from appserver.engine.service import Service
-from appserver.settings import HTTPSettings
+from appserver.settings import HTTPSettings, ProxySettings
 from appserver.telemetry.scoreboard import Scoreboard
 from appserver.telemetry.slot import WorkerSlot
 
@@ -275,6 +275,7 @@ class AccessLines:
     """An access log that keeps its lines."""
 
     lines: list[tuple[str, int, int, int, str | None]] = field(default_factory=list)
+    clients: list[tuple[str, int] | None] = field(default_factory=list)
 
     def request(
         self,
@@ -287,8 +288,8 @@ class AccessLines:
         outcome: str | None = None,
         request_id: str | None = None,
     ) -> None:
-        assert client == CLIENT
         assert seconds >= 0
+        self.clients.append(client)
         self.lines.append((f"{head.method} {head.path}", status, received, sent, outcome))
 
 
@@ -303,6 +304,7 @@ class World:
         admission: Admission | None = None,
         state: dict[str, Any] | None = None,
         root_path: str = "",
+        proxy: ProxySettings | None = None,
     ) -> None:
         self.clock = Clock()
         self.log = Log()
@@ -322,6 +324,7 @@ class World:
             logger=self.log,
             clock=self.clock,
             date=lambda: 0.0,
+            proxy=proxy,
         )
 
     def connect(self) -> Client:

@@ -7,7 +7,7 @@ import pytest
 from appserver.errors import RequestError
 from appserver.http import head as module
 from appserver.http.grammar import Fields
-from appserver.http.head import RequestHead, interpret
+from appserver.http.head import FORWARDING, RequestHead, interpret
 
 HOST = (b"host", b"x")
 
@@ -45,8 +45,15 @@ def test_a_plain_head_has_plain_attributes() -> None:
         "expect_continue": False,
         "upgrade": None,
         "accepts_trailers": False,
+        "forwarded": False,
     }
     assert repr(head) == "<RequestHead GET b'/' HTTP/1.1>"
+
+
+@pytest.mark.parametrize("name", sorted(FORWARDING))
+def test_a_field_of_a_proxy_is_noticed_and_changes_nothing_else(name: bytes) -> None:
+    assert read((name, b"for=x")).forwarded
+    assert read((name, b"for=x")).keep_alive
 
 
 class TestTarget:

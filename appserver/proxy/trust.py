@@ -1,0 +1,86 @@
+"""Who is believed: the one place that decides it, for headers, the PROXY protocol and request ids alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import NamedTuple
+
+Address = tuple[str, int]
+
+# node (RFC 7239 section 6), with what is written in practice: an IPv6 address without brackets (then without a port).
+# A port may be obfuscated, too.
+_NODE = re.compile(
+    r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([0-9]{1,3}(?:\.[0-9]{1,3}){3}))(?::([0-9]{1,5}|_[\w.-]+))?", re.ASCII
+)
+_BARE_V6 = re.compile(r"[0-9A-Fa-f:.]{2,45}", re.ASCII)
+
+_REMEMBERED = 1024
+
+
+class Node(NamedTuple):
+    """Somebody that a request has come through. `address` is None if that is hidden, or no address (port 0: unknown)."""
+
+    address: Address | None
+    trusted: bool
+
+
+HIDDEN = Node(None, False)
+
+
+class Trust:
+    """Tells the peers, and the proxies before them, that are believed from those that are not.
+
+    Addresses that a peer names and that are cut to a form (port, brackets, case) are compared as addresses, and an IPv4
+    address mapped into IPv6 (RFC 4291 section 2.5.5.2) is that IPv4 address.
+    """
+
+    def __init__(self, trusted: Iterable[str]) -> None:
+        """`trusted`: as `proxy.trusted`, addresses, networks, "*" for everybody, "unix" for the peers of unix sockets."""
+        entries = frozenset(trusted)
+        self._everybody = "*" in entries
+        self._unix = self._everybody or "unix" in entries
+        self._networks = [ip_network(entry) for entry in sorted(entries - {"*", "unix"})]
+        self._nodes: dict[str, Node] = {}
+
+    def trusts(self, peer: Address | None) -> bool:
+        """Whether to believe the peer of a connection; None is the peer of a unix socket."""
+        if peer is None:
+            return self._unix
+        return self.node(peer[0].partition("%")[0]).trusted  # without the zone (RFC 4007 section 11)
+
+    def node(self, text: str) -> Node:
+        """Read the name of a node, as a proxy has written it: an address with or without a port, or something hidden."""
+        found = self._nodes.get(text)
+        if found is None:
+            if len(self._nodes) >= _REMEMBERED:
+                self._nodes.clear()
+            found = self._nodes[text] = self._read(text)
+        return found
+
+    def _read(self, text: str) -> Node:
+        if text.startswith("unix:"):
+            return Node(None, self._unix)  # what nginx makes of a client on a unix socket
+        match = _NODE.fullmatch(text)
+        if match is not None:
+            host, port = match[1] or match[2], match[3] or "0"
+        elif _BARE_V6.fullmatch(text):
+            host, port = text, "0"
+        else:
+            return HIDDEN
+        try:
+            address = plain_address(host)
+        except ValueError:
+            return HIDDEN
+        number = int(port) if port.isdecimal() and int(port) <= 65535 else 0
+        return Node((str(address), number), self._contains(address))
+
+    def _contains(self, address: IPv4Address | IPv6Address) -> bool:
+        return self._everybody or any(address in network for network in self._networks)
+
+
+def plain_address(text: str) -> IPv4Address | IPv6Address:
+    """The address in its one form; raises ValueError."""
+    address = ip_address(text)
+    return (address.version == 6 and address.ipv4_mapped) or address

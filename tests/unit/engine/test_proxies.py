@@ -1,0 +1,134 @@
+"""appserver.engine: requests that a proxy passes on."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from appserver.asgi.types import Receive, Scope, Send
+from appserver.engine.connection import Connection
+from appserver.engine.scope import scope_template
+from appserver.settings import ProxySettings
+from tests.unit.engine.world import CLIENT, Client, FakeTransport, World, request, respond, run
+
+TRUSTING = ProxySettings(trusted=("192.0.2.0/24",))
+
+
+async def describe(scope: Scope, receive: Receive, send: Send) -> None:
+    names = ("client", "server", "scheme", "root_path", "path")
+    hosts = [value.decode() for name, value in scope["headers"] if name == b"host"]
+    await respond(send, json.dumps([*(scope[name] for name in names), hosts]).encode())
+
+
+def described(client: Client, index: int = -1) -> list[Any]:
+    content: list[Any] = json.loads(client.responses()[index].body)
+    return content
+
+
+UNTOUCHED = [list(CLIENT), ["192.0.2.2", 80], "http", "", "/x", ["example.org"]]
+FIELDS = (
+    "X-Forwarded-For: 203.0.113.7",
+    "X-Forwarded-Proto: https",
+    "X-Forwarded-Host: public.example",
+    "X-Forwarded-Port: 8443",
+    "X-Forwarded-Prefix: /api",
+)
+FORWARDED = 'Forwarded: for="[2001:db8::1]:99";proto=https;host=public.example'
+
+
+def test_a_trusted_peer_is_believed() -> None:
+    async def scenario() -> None:
+        client = World(describe, proxy=TRUSTING).connect()
+        await client.send(request("/x", "GET", *FIELDS))
+        assert described(client) == [
+            ["203.0.113.7", 0], ["public.example", 8443], "https", "/api", "/api/x", ["public.example:8443"]
+        ]  # fmt: skip
+
+    run(scenario)
+
+
+def test_another_peer_is_not() -> None:
+    async def scenario() -> None:
+        client = World(describe, proxy=ProxySettings()).connect()
+        await client.send(request("/x", "GET", *FIELDS, FORWARDED))
+        assert described(client) == UNTOUCHED
+        assert not client.connection.trusted
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("headers", "client", "host"),
+    [
+        ("x-forwarded", "203.0.113.7", "public.example:8443"),
+        ("forwarded", "2001:db8::1", "public.example"),
+        ("none", CLIENT[0], "example.org"),
+    ],
+)
+def test_one_kind_of_header_counts(headers: Any, client: str, host: str) -> None:
+    async def scenario() -> None:
+        peer = World(describe, proxy=TRUSTING.model_copy(update={"headers": headers})).connect()
+        await peer.send(request("/x", "GET", *FIELDS, FORWARDED))
+        found = described(peer)
+        assert (found[0][0], found[-1]) == (client, [host])
+
+    run(scenario)
+
+
+def test_each_request_of_a_connection_has_its_own_client_also_in_the_access_log() -> None:
+    async def scenario() -> None:
+        world = World(describe, proxy=TRUSTING)
+        client = world.connect()
+        await client.send(request("/x", "GET", "X-Forwarded-For: 203.0.113.7"))
+        await client.send(request("/x"))
+        await client.send(request("/x", "GET", "X-Forwarded-For: unknown"))
+        await client.send(request("/x", "GET", "X-Forwarded-Proto: https"))
+        clients = [("203.0.113.7", 0), CLIENT, None, CLIENT]
+        assert world.access.clients == clients
+        assert [json.loads(answer.body)[0] for answer in client.responses()] == [c and list(c) for c in clients]
+
+    run(scenario)
+
+
+def test_a_prefix_that_the_proxy_has_not_taken_off_is_not_put_there_twice() -> None:
+    async def scenario() -> None:
+        world = World(describe, proxy=TRUSTING, root_path="/configured")
+        client = world.connect()
+        await client.send(request("/api/x", "GET", "X-Forwarded-Prefix: /api"))
+        assert described(client)[3:5] == ["/api", "/api/x"]
+        await client.send(request("/x"))
+        assert described(client)[3:5] == ["/configured", "/configured/x"]
+
+    run(scenario)
+
+
+def test_a_host_is_there_also_for_a_client_that_sends_none() -> None:
+    async def scenario() -> None:
+        client = World(describe, proxy=TRUSTING).connect()
+        await client.send(b"GET /x HTTP/1.0\r\nX-Forwarded-Host: public.example\r\n\r\n")
+        assert described(client)[-1] == ["public.example"]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("trusted", "believed"), [(("unix",), True), (("127.0.0.1",), False)])
+def test_the_peer_of_a_unix_socket_is_trusted_by_that_name(trusted: tuple[str, ...], believed: bool) -> None:
+    async def scenario() -> None:
+        world = World(describe, proxy=ProxySettings(trusted=trusted))
+        template = scope_template(scheme="http", server=("/run/app.sock", None), root_path="")
+        transport = FakeTransport(world.service.loop)
+        connection = Connection(world.service, None, template)
+        transport.protocol = connection
+        world.slot.connection_opened()
+        connection.connection_made(transport)
+        client = Client(connection, transport)
+        await client.send(request("/x", "GET", "X-Forwarded-For: 203.0.113.7", "X-Forwarded-Proto: https"))
+        found = described(client)
+        if believed:
+            assert found[:3] == [["203.0.113.7", 0], ["/run/app.sock", None], "https"]
+        else:
+            assert found[:3] == [None, ["/run/app.sock", None], "http"]
+
+    run(scenario)
