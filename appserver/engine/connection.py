@@ -165,6 +165,10 @@ class Connection(Responder):
         service.slot.request_started()
         template = self._template if not self.trusted else self._find_origin(head)
         scope = http_scope(template, head, self._client, service.state)
+        if service.request_ids is not None:
+            exchange.request_id = request_id = service.request_ids.of(head, trusted=self.trusted)
+            self.encoder.id_field = service.request_ids.prefix + request_id.encode()
+            scope["state"]["request_id"] = request_id
         application = service.application
         if service.admission is not None:
             application = partial(service.admission.run, exchange, application)
@@ -266,7 +270,8 @@ class Connection(Responder):
         """Answer a client that cannot be understood, or asks for too much, and take nothing more from it."""
         service = self._service
         service.slot.rejected(error.reason)
-        service.logger.info("request refused", status=error.status, reason=error.reason, detail=str(error))
+        identity = {} if self.exchange is None else self.exchange.identity()
+        service.logger.info("request refused", status=error.status, reason=error.reason, detail=str(error), **identity)
         receiving = self._receiving
         self._next = self._receiving = None
         if self.exchange is not None and self.encoder.on_wire:

@@ -21,6 +21,7 @@ from appserver.engine.waiters import Waiters
 from appserver.errors import AppserverError
 from appserver.http.head import RequestHead
 from appserver.http.response import ResponseError
+from appserver.telemetry.logs import REQUEST_ID
 
 START: Final = 0
 BODY: Final = 1
@@ -87,7 +88,7 @@ class Exchange:
 
     __slots__ = (
         "_carrier", "_chunks", "_handed_over", "_trailers", "_waiters", "body_complete", "buffered", "head",
-        "half_closed", "phase", "started", "task",
+        "half_closed", "phase", "request_id", "started", "task",
     )  # fmt: skip
 
     _trailers: list[Sequence[bytes]]
@@ -96,6 +97,7 @@ class Exchange:
         self.head = head
         self.phase = START
         self.started = 0.0  # when the application was called
+        self.request_id: str | None = None
         self.task: asyncio.Task[None] | None = None
         self.body_complete = False
         self.half_closed = False  # the client will not send anything any more, but may still read
@@ -107,6 +109,8 @@ class Exchange:
 
     async def run(self, application: ASGIApplication, scope: Scope, background: set[Exchange]) -> None:
         """Call the application; the body of its task. At its end the exchange leaves `background`."""
+        if self.request_id is not None:
+            REQUEST_ID.set(self.request_id)  # for the records that are made in this task, and in what it starts
         try:
             await application(scope, self.receive, self.send)
         except BaseException as error:  # noqa: BLE001  # whatever an application raises ends its request, not the worker
@@ -187,6 +191,10 @@ class Exchange:
             raise self._misplaced(kind)
         if self.phase == GONE:
             raise ClientDisconnected("the client has disconnected")
+
+    def identity(self) -> dict[str, str]:
+        """The request's id as a field for records that are not made in its task; empty if it has none."""
+        return {} if self.request_id is None else {"request_id": self.request_id}
 
     def take(self, data: bytes) -> None:
         """Buffer a piece of the body for the application."""

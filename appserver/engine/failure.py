@@ -38,13 +38,17 @@ def report_timeout(service: Service, exchange: Exchange, error: RequestError) ->
     """Log where an application stands that has taken too long."""
     head = exchange.head
     stack = "" if exchange.task is None else describe_stack(exchange.task)
-    service.logger.warning("request timed out", method=head.method, path=head.path, detail=str(error), stack=stack)
+    service.logger.warning(
+        "request timed out", method=head.method, path=head.path, detail=str(error), **exchange.identity(), stack=stack
+    )
 
 
 def report_unrecorded(service: Service, exchange: Exchange, error: Exception) -> None:
     """Log that the metrics or the access log could not take a request, which is a mistake of the server's."""
     head = exchange.head
-    service.logger.error("request not recorded", method=head.method, path=head.path, exc_info=error)
+    service.logger.error(
+        "request not recorded", method=head.method, path=head.path, **exchange.identity(), exc_info=error
+    )
 
 
 def _skip_own_frames(error: BaseException) -> None:

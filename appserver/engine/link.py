@@ -174,7 +174,8 @@ class Link(asyncio.Protocol):
             service = self._service
             service.slot.rejected("write_timeout")
             limit = f"the client took nothing for {service.write_timeout:g} s (http.write_timeout)"
-            service.logger.info("connection closed", reason="write_timeout", detail=limit)
+            identity = {} if self.exchange is None else self.exchange.identity()
+            service.logger.info("connection closed", reason="write_timeout", detail=limit, **identity)
             self.abort()
 
     # What the protocol above has to know.

@@ -101,6 +101,8 @@ class Responder(Link):
         exchange = self.exchange
         if exchange is not None:
             method = exchange.head.method
+        else:
+            self.encoder.id_field = b""  # that of an earlier request
         self.encoder.begin(method or "GET", "1.1", keep_alive=False)
         self.write(error_response(self.encoder, error))
         if exchange is not None:
@@ -136,7 +138,9 @@ class Responder(Link):
         try:
             service.slot.request_finished(exchange.head.method, status, seconds, received, sent)
             if service.access_log is not None:
-                service.access_log.request(exchange.head, self._client, status, seconds, received, sent, outcome)
+                service.access_log.request(
+                    exchange.head, self._client, status, seconds, received, sent, outcome, exchange.request_id
+                )
         except Exception as error:  # noqa: BLE001  # costs the record, not the connection, which has no deadline now
             report_unrecorded(service, exchange, error)
         return now

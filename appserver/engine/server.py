@@ -14,9 +14,10 @@ from appserver.engine.acceptor import Acceptor
 from appserver.engine.admission import Admission
 from appserver.engine.exchange import Exchange
 from appserver.engine.listener import Listener
+from appserver.engine.request_id import make_request_ids
 from appserver.engine.service import Logger, Service
 from appserver.engine.waiters import Waiters
-from appserver.settings import HTTPSettings, ProxySettings, WorkersSettings
+from appserver.settings import HTTPSettings, ProxySettings, RequestIDSettings, WorkersSettings
 from appserver.telemetry.access_log import AccessLog
 from appserver.telemetry.slot import WorkerSlot
 
@@ -29,6 +30,7 @@ class Running:
     path: str
     age: float
     task: asyncio.Task[None]
+    request_id: str | None = None
 
 
 class Server:
@@ -53,11 +55,12 @@ class Server:
         date: Callable[[], float] = time.time,
         on_exit: Callable[[], None] = lambda: None,
         proxy: ProxySettings | None = None,
+        request_id: RequestIDSettings | None = None,
     ) -> None:
         """`clock` counts seconds for all limits, `date` since the epoch for the Date field.
 
         `on_exit` is called when the application has raised SystemExit or KeyboardInterrupt; a drain should follow.
-        Without `proxy` nobody is believed when he speaks for others.
+        Without `proxy` nobody is believed when he speaks for others; without `request_id` requests have no id.
         """
         admission = None
         if workers.max_concurrency:
@@ -75,6 +78,7 @@ class Server:
             date=date,
             on_exit=on_exit,
             proxy=proxy,
+            request_ids=make_request_ids(request_id),
         )
         self._service.vacated = self._vacated
         self._max_connections = workers.max_connections or math.inf
@@ -117,7 +121,9 @@ class Server:
         """The requests that applications are at work on, the oldest first; for the report of who delays a drain."""
         now = self._service.clock()
         return [
-            Running(exchange.head.method, exchange.head.path, now - exchange.started, exchange.task)
+            Running(
+                exchange.head.method, exchange.head.path, now - exchange.started, exchange.task, exchange.request_id
+            )
             for exchange in sorted(self._exchanges(), key=lambda exchange: exchange.started)
             if exchange.task is not None
         ]

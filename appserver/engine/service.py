@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from appserver.asgi.types import ASGIApplication
 from appserver.engine.admission import Admission
 from appserver.engine.exchange import Exchange
+from appserver.engine.request_id import RequestIDs
 from appserver.http.head import Limits
 from appserver.http.response import DefaultFields
 from appserver.proxy import Trust, make_reader
@@ -44,8 +45,8 @@ class Service:
     __slots__ = (
         "access_log", "admission", "application", "background", "body_timeout", "clock", "connections", "context",
         "date", "defaults", "draining", "header_timeout", "join_limit", "keepalive_timeout", "limits", "logger",
-        "loop", "max_body_size", "max_requests", "on_exit", "parser", "read_origin", "request_timeout", "root_path",
-        "slot", "state", "trust", "vacated", "write_timeout",
+        "loop", "max_body_size", "max_requests", "on_exit", "parser", "read_origin", "request_ids", "request_timeout",
+        "root_path", "slot", "state", "trust", "vacated", "write_timeout",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +64,7 @@ class Service:
         date: Callable[[], float] = time.time,
         on_exit: Callable[[], None] = lambda: None,
         proxy: ProxySettings | None = None,
+        request_ids: RequestIDs | None = None,
     ) -> None:
         self.application = application
         self.admission = admission
@@ -74,6 +76,7 @@ class Service:
         self.clock = clock
         self.date = date
         self.on_exit = on_exit  # called when an application has asked for the end of the worker
+        self.request_ids = request_ids  # None: requests have none
         self.loop = asyncio.get_running_loop()
         # asyncio's own `writelines` forgot to pause the protocol up to 3.12.8 and 3.13.1 (CVE-2024-12254).
         self.join_limit = sys.maxsize if isinstance(self.loop, asyncio.BaseEventLoop) else JOIN_LIMIT
@@ -93,7 +96,12 @@ class Service:
         self.keepalive_timeout = http.keepalive_timeout or math.inf
         self.write_timeout = http.write_timeout or math.inf
         self.request_timeout = http.request_timeout or math.inf
-        self.defaults = DefaultFields(http.server_header, date=http.date_header, fields=http.headers)
+        self.defaults = DefaultFields(
+            http.server_header,
+            date=http.date_header,
+            fields=http.headers,
+            id_name=request_ids.name if request_ids else b"",
+        )
         self.defaults.refresh(date())
         self.trust = Trust(proxy.trusted if proxy else ())
         self.read_origin = make_reader(proxy.headers) if proxy else None  # called for trusted peers only

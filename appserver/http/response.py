@@ -22,12 +22,15 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 HAS_DATE = 1
 HAS_SERVER = 2
+HAS_ID = 4
 
 _STATUS_LINES = {status.value: b"HTTP/1.1 %d %s" % (status, status.phrase.encode()) for status in HTTPStatus}
 
 # What comes before the value of a field that needs no attention. Filled from what applications send, within bounds.
 _PREFIXES: dict[bytes, bytes] = {}
 _MAX_PREFIXES = 1024
+# Names, in lower case, for which some connection looks out: they need attention everywhere.
+_NOTICED: set[bytes] = set()
 
 # What is about the message as a whole, and comes too late behind its body.
 _NO_TRAILERS = {b"transfer-encoding", b"content-length", b"host", b"connection", b"trailer", b"content-encoding"}
@@ -53,10 +56,19 @@ class DefaultFields:
     application has sent itself, and the empty line.
     """
 
-    __slots__ = ("_date", "_fields", "_server", "tails")
+    __slots__ = ("_date", "_fields", "_server", "id_name", "tails")
 
-    def __init__(self, server: str, *, date: bool, fields: Iterable[tuple[str, str]] = ()) -> None:
-        """`server`: the value of the Server field, empty for none. `date`: whether to send Date (RFC 9110, 6.6.1)."""
+    def __init__(
+        self, server: str, *, date: bool, fields: Iterable[tuple[str, str]] = (), id_name: bytes = b""
+    ) -> None:
+        """`server`: the value of the Server field, empty for none. `date`: whether to send Date (RFC 9110, 6.6.1).
+
+        `id_name`: the field of `ResponseEncoder.id_field`, in lower case.
+        """
+        self.id_name = id_name
+        _NOTICED.add(id_name)
+        for name in [name for name in _PREFIXES if name.lower() == id_name]:
+            del _PREFIXES[name]
         self._server = b"\r\nserver: " + server.encode("latin-1") if server else b""
         self._date = date
         self._fields = b"".join(b"\r\n%b: %b" % (name.encode(), value.encode("latin-1")) for name, value in fields)
@@ -74,16 +86,18 @@ class ResponseEncoder:
     """Turns the responses of one HTTP/1.1 connection into octets.
 
     `keep_alive` may be set to False from outside until the head is on the wire; afterwards it says what was promised.
-    `on_wire` says whether the head of the present response has been handed out.
+    `on_wire` says whether the head of the present response has been handed out. `id_field` is the id of the request, as
+    a field with the line break in front of it: it is added unless the application sends one of that name itself.
     """
 
     __slots__ = (
-        "_bodiless", "_chunked", "_defaults", "_flags", "_head_request", "_held", "_http_1_0", "_left", "keep_alive",
-        "on_wire", "status",
+        "_bodiless", "_chunked", "_defaults", "_flags", "_head_request", "_held", "_http_1_0", "_left", "id_field",
+        "keep_alive", "on_wire", "status",
     )  # fmt: skip
 
     def __init__(self, defaults: DefaultFields) -> None:
         self._defaults = defaults
+        self.id_field = b""
         self.begin("GET", "1.1", True)
 
     def begin(self, method: str, http_version: str, keep_alive: bool) -> None:
@@ -156,6 +170,8 @@ class ResponseEncoder:
             return HAS_DATE
         if lower == b"server":
             return HAS_SERVER
+        if lower in _NOTICED:
+            return HAS_ID if lower == self._defaults.id_name else 0
         if len(_PREFIXES) < _MAX_PREFIXES and len(name) <= 64:
             _PREFIXES[name] = prefix
         return 0
@@ -256,7 +272,9 @@ class ResponseEncoder:
             parts.append(b"\r\nconnection: close")
         elif self._http_1_0:
             parts.append(b"\r\nconnection: keep-alive")
-        parts.append(self._defaults.tails[self._flags])
+        if self._flags < HAS_ID:
+            parts.append(self.id_field)
+        parts.append(self._defaults.tails[self._flags & (HAS_DATE | HAS_SERVER)])
         self.on_wire = True
         if self._chunked:
             parts += self.body(data, more)

@@ -15,7 +15,6 @@ NOT_SUPPORTED_YET = frozenset(
         "listeners.tls",
         "listeners.proxy_protocol",
         "websocket",
-        "request_id",
         "metrics.application",
     )
 )

@@ -144,6 +144,8 @@ def _field_value(value: object) -> str:
 def _field_name(value: object) -> str:
     if not isinstance(value, str) or not _TOKEN.fullmatch(value):
         raise ValueError('expected the name of a header, such as "x-request-id"')
+    if value.lower() in _FRAMING_FIELDS:
+        raise ValueError(f"expected a header that is not the server's own business; {value.lower()} is")
     return value.lower()
 
 

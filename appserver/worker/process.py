@@ -179,6 +179,7 @@ class Worker:
             logger=get_logger("appserver.engine"),
             on_exit=lambda: self._stop_with(Drain("stop", self._settings.shutdown.linger)),
             proxy=self._settings.proxy,
+            request_id=self._settings.request_id,
         )
         self._instruments.server = server
         server.start([Listener.from_fd(grant.fd, grant.name) for grant in self._boot.listeners])
@@ -199,6 +200,7 @@ class Worker:
                     method=running.method,
                     path=running.path,
                     age_seconds=round(running.age, 3),
+                    **({} if running.request_id is None else {"request_id": running.request_id}),
                     reason=f"still running {limit:g} s after the drain began (workers.graceful_timeout)",
                     stack=describe_stack(running.task),
                 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -64,13 +65,19 @@ class Address:
         return await asyncio.open_connection(self.host, self.port)
 
     def request(
-        self, method: str = "GET", target: str = "/", *, body: bytes | None = None, timeout: float = 10.0
+        self,
+        method: str = "GET",
+        target: str = "/",
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        timeout: float = 10.0,
     ) -> Response:
         """Send one request on a connection of its own and return the response."""
         client = http.client.HTTPConnection(self.host or "localhost", self.port, timeout=timeout)
         client.sock = self.connect(timeout)
         try:
-            client.request(method, target, body=body, headers={"Connection": "close"})
+            client.request(method, target, body=body, headers={"Connection": "close", **(headers or {})})
             response = client.getresponse()
             return Response(
                 response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()

@@ -272,10 +272,16 @@ class Server:
         return self.addresses[0]
 
     def request(
-        self, target: str = "/", *, method: str = "GET", body: bytes | None = None, timeout: float = 10.0
+        self,
+        target: str = "/",
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        timeout: float = 10.0,
     ) -> Response:
         """Send one request to the first listener on a connection of its own."""
-        return self.address.request(method, target, body=body, timeout=timeout)
+        return self.address.request(method, target, headers=headers, body=body, timeout=timeout)
 
     def processes(self) -> list[Process]:
         """Every running process of this server, orphans included."""

@@ -14,6 +14,7 @@ import uvloop
 from appserver.asgi.types import ASGIApplication, Receive, Scope, Send
 from appserver.engine.admission import Admission
 from appserver.engine.connection import Connection
+from appserver.engine.request_id import RequestIDs
 from appserver.engine.scope import scope_template
 from appserver.engine.service import Service
 from appserver.settings import HTTPSettings, ProxySettings
@@ -276,6 +277,7 @@ class AccessLines:
 
     lines: list[tuple[str, int, int, int, str | None]] = field(default_factory=list)
     clients: list[tuple[str, int] | None] = field(default_factory=list)
+    ids: list[str | None] = field(default_factory=list)
 
     def request(
         self,
@@ -290,6 +292,7 @@ class AccessLines:
     ) -> None:
         assert seconds >= 0
         self.clients.append(client)
+        self.ids.append(request_id)
         self.lines.append((f"{head.method} {head.path}", status, received, sent, outcome))
 
 
@@ -305,6 +308,7 @@ class World:
         state: dict[str, Any] | None = None,
         root_path: str = "",
         proxy: ProxySettings | None = None,
+        request_ids: RequestIDs | None = None,
     ) -> None:
         self.clock = Clock()
         self.log = Log()
@@ -325,6 +329,7 @@ class World:
             clock=self.clock,
             date=lambda: 0.0,
             proxy=proxy,
+            request_ids=request_ids,
         )
 
     def connect(self) -> Client:
