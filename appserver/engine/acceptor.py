@@ -93,9 +93,13 @@ class Acceptor:
         for _ in range(MAX_BACKLOG):
             if not self._accept():
                 break
+        self._end()
+
+    def _end(self) -> None:
         self._pause()
-        self._epoll.close()
-        self._epoll = None
+        if self._epoll is not None:
+            self._epoll.close()
+            self._epoll = None
 
     def resume(self) -> None:
         """Wait for connections (again)."""
@@ -147,6 +151,9 @@ class Acceptor:
         except OSError as error:
             if error.errno in LOST:
                 return True
+            if error.errno == errno.EINVAL:  # the master has shut the socket down, and the backlog is empty
+                self._end()
+                return False
             if error.errno not in EXHAUSTED:
                 raise
             self._complain(error)

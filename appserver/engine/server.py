@@ -94,20 +94,26 @@ class Server:
             acceptor.start()
         self._tick()
 
-    def begin_drain(self, linger: float) -> None:
-        """Accept no more, once the backlog is empty, and answer every further request with Connection: close.
+    def begin_drain(self, linger: float, *, accepting: bool = False) -> None:
+        """Answer every further request with Connection: close, and accept no more, once the backlog is empty.
 
         An idle connection is not cut under a client that may be writing at that very moment: it waits up to `linger`
-        seconds for its next request and is closed only then.
+        seconds for its next request and is closed only then. With `accepting`, go on taking connections until
+        `stop_accepting`.
         """
         service = self._service
-        for acceptor in self._acceptors:
-            acceptor.stop()
+        if not accepting:
+            self.stop_accepting()
         service.draining = True
         service.keepalive_timeout = min(service.keepalive_timeout, linger)
         for connection in service.connections:
             connection.drain()
         self._linger_over = service.loop.call_later(linger, self._close_idle)
+
+    def stop_accepting(self) -> None:
+        """Take the connections that are in the backlog, and no others."""
+        for acceptor in self._acceptors:
+            acceptor.stop()
 
     async def wait_drained(self) -> None:
         """Return when no connection is open and no application at work."""
@@ -136,8 +142,7 @@ class Server:
 
     def close(self) -> None:
         """Stop accepting, if that has not been done, and close what is open; what is not written is lost."""
-        for acceptor in self._acceptors:
-            acceptor.stop()
+        self.stop_accepting()
         for timer in (self._next_tick, self._linger_over):
             if timer is not None:
                 timer.cancel()

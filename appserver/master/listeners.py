@@ -10,7 +10,7 @@ import pwd
 import socket
 import stat
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from appserver.errors import ListenerError
 from appserver.master.activation import Activation
 from appserver.master.backlog import backlog_length
 from appserver.master.handover import ListenerRecord
+from appserver.master.handshakes import turn_away
 from appserver.master.port_holder import describe_port_holder
 from appserver.settings import ListenerSettings
 from appserver.settings.address import (
@@ -90,20 +91,36 @@ class ListenerSet:
                 get_logger("appserver.master").info("listening", listener=str(place[0]), address=bound.name)
 
     def keep(self, *wanted: Sequence[ListenerSettings]) -> None:
-        """Close what none of these settings wants any more."""
+        """Close what none of these settings wants any more; clients are refused there, whoever still holds a copy."""
         kept = {place for listeners in wanted for place in _places(listeners)}
-        for place in self._bound.keys() - kept:
+        gone = self._bound.keys() - kept
+        self.refuse(gone)
+        for place in gone:
             _close(self._bound.pop(place))
 
-    def refuse(self) -> None:
-        """Have the kernel refuse further connections, although zygote and workers still hold copies of the sockets.
+    def turn_away(self) -> None:
+        """Let nobody connect any more, so that workers can take all who are connected.
 
         Sockets that were passed to this program are left alone: connections wait in them for its next start.
         """
-        for (address, _), listeners in self._bound.items():
-            for bound in listeners if isinstance(address, TCPAddress | UnixAddress) else ():
-                with contextlib.suppress(OSError):  # it has been done before
-                    bound.socket.shutdown(socket.SHUT_RDWR)
+        for bound in self._own(self._bound):
+            with contextlib.suppress(OSError):  # it has been done before, or the kernel cannot
+                turn_away(bound.socket)
+
+    def refuse(self, places: Iterable[Place] | None = None) -> None:
+        """Have the kernel refuse connections, everywhere or at some places, although workers still hold the sockets.
+
+        Those that are in a backlog are lost. Sockets that were passed to this program are left alone.
+        """
+        for bound in self._own(self._bound if places is None else places):
+            with contextlib.suppress(OSError):  # it has been done before
+                bound.socket.shutdown(socket.SHUT_RDWR)
+
+    def _own(self, places: Iterable[Place]) -> Iterator[BoundListener]:
+        """What this program has bound, and nobody else listens on."""
+        for place in places:
+            if isinstance(place[0], TCPAddress | UnixAddress):
+                yield from self._bound[place]
 
     def names(self) -> list[str]:
         """What is bound, as people know it."""

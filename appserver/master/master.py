@@ -138,7 +138,7 @@ class Master:
         self._refuse_when_stopped()
 
     def _refuse_when_stopped(self) -> None:
-        """During a stop, refuse new connections as soon as no worker would take them from the backlog any more."""
+        """During a stop, refuse new connections as soon as no worker takes any from the backlog."""
         if self._supervisor.state == "stopping" and not self._crew.accepts():
             self._listeners.refuse()
 
@@ -185,6 +185,8 @@ class Master:
 
     @_perform.register
     def _(self, action: DrainWorker) -> None:
+        if action.reason == "stop":
+            self._listeners.turn_away()  # first: the worker is to empty the backlog
         self._crew.tell(action.worker, Drain(action.reason, action.linger))
 
     @_perform.register

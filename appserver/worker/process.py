@@ -47,6 +47,10 @@ from appserver.worker.messages import (
     ZygoteBoot,
 )
 
+# When nobody can connect any more, clients in the middle of a TCP handshake still get to its end: so many seconds later
+# a worker looks into the backlog for the last time. In a reload there is no such moment: the next worker takes them.
+HANDSHAKE_TIME = 0.1
+
 # What cancelled tasks get to end themselves, in seconds. Part of the time that the master allows for a drain.
 CANCELLATION_GRACE = 1.0
 
@@ -188,7 +192,10 @@ class Worker:
     async def _finish(self, server: Server, drain: Drain) -> None:
         """Drain the server; at `graceful_timeout`, say what is still running, and cancel it."""
         limit = self._settings.workers.graceful_timeout
-        server.begin_drain(drain.linger)
+        server.begin_drain(drain.linger, accepting=drain.reason == "stop")
+        if drain.reason == "stop":
+            await asyncio.sleep(min(HANDSHAKE_TIME, limit))
+            server.stop_accepting()
         self._send(StoppedAccepting())
         try:
             async with asyncio.timeout(limit):

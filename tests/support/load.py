@@ -121,10 +121,13 @@ class Load:
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Send requests on one connection until it is closed, breaks, or the run stops."""
+        fresh = True
         while not self._stopping.is_set():
-            if reader.at_eof() or reader.exception():
+            # One that is closed before its first request was not idle: its client was about to send.
+            if not fresh and (reader.at_eof() or reader.exception()):
                 self.tally.closed_idle += 1
                 return
+            fresh = False
             try:
                 async with asyncio.timeout(self._timeout):
                     writer.write(self._request)

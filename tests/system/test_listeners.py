@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.support.address import Address
+from tests.support.waiting import eventually
 
 
 def test_several_listeners_serve_at_once(start_server: StartServer, tmp_path: Path) -> None:
@@ -82,3 +83,27 @@ class TestUnixSocket:
         assert path.is_socket()
         server = start_server(settings)
         assert server.request("/").text == "hello"
+
+
+class TestReload:
+    def test_what_is_removed_refuses_although_a_worker_still_holds_it(
+        self, start_server: StartServer, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "app.sock"
+        both = [{"bind": "127.0.0.1:0"}, {"bind": f"unix:{path}"}, {"bind": "localhost:0"}]
+        short = {"graceful_timeout": 2}
+        server = start_server({"listeners": both, "workers": short})
+        first, _, *removed = server.addresses
+        with server.address.connect() as connection:
+            connection.sendall(b"GET /sleep/600 HTTP/1.1\r\nHost: test\r\n\r\n")  # so that an old worker stays
+            assert server.request("/").text == "hello"
+            server.configure({"listeners": both[:1], "workers": short})
+            assert server.reload()["result"] == "ok"
+            eventually(lambda: not path.exists(), "the file of the unix socket is gone")
+            for address in removed:
+                with pytest.raises(ConnectionRefusedError):
+                    address.connect()
+            assert first.request().text == "hello"
+            server.configure({"listeners": both[:2], "workers": short})
+            assert server.reload()["result"] == "ok"
+            assert server.addresses[-1].request().text == "hello"

@@ -95,10 +95,7 @@ def test_a_stop_with_a_delay_serves_on_and_loses_nothing_that_was_sent_before_it
 
 def _assert_only_refused(load: Load) -> None:
     """Once nobody listens any more, connecting fails; that is no request that was sent."""
-    resets = load.tally.failures["reset"]
-    # Known gap: what the kernel queues between the last accept of the last worker and the end of the listener is reset.
-    assert resets <= 16, load.tally
-    assert load.tally.failed == load.tally.failures["connect"] + resets, load.tally
+    assert load.tally.failed == load.tally.failures["connect"], load.tally
 
 
 @pytest.mark.long

@@ -224,3 +224,21 @@ class TestAccepting:
             listener.socket.close()
 
         run(scenario, loop)
+
+    def test_a_socket_that_was_shut_down_is_left_alone(self, loop: str) -> None:
+        async def scenario() -> None:
+            async with serving(echo) as served:
+                peer = await served.connect()
+                await served.accepted(1)
+                served.listener.socket.shutdown(socket.SHUT_RDWR)  # as the master does, which has a copy of it
+                (acceptor,) = served.server._acceptors
+                before = time.process_time()
+                while acceptor._epoll is not None:
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.2)
+                assert time.process_time() - before < 0.15, "it must not spin"
+                peer.send(request())
+                assert (await peer.response()).status == 200
+                await peer.close()
+
+        run(scenario, loop)

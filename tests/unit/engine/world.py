@@ -203,7 +203,9 @@ def parse(octets: bytes, methods: str = "") -> list[Response]:
             continue
         method = wanted.pop(0) if wanted else "GET"
         body, complete = b"", True
-        if method == "HEAD" or status in (204, 304):
+        # Without the end of a head, or before its end, a server does not know that HEAD was meant.
+        cut_off = status >= 400 and octets and not octets.startswith(b"HTTP/")
+        if (method == "HEAD" and not cut_off) or status in (204, 304):
             pass
         elif b"content-length" in headers:
             length = int(headers[b"content-length"])
