@@ -53,7 +53,7 @@ def conversations(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
     return data, [data[start:stop] for start, stop in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(conversations(), st.sampled_from([Limits(), SMALL]))
 def test_one_answer_from_both_backends_at_every_segmentation(
     conversation: tuple[bytes, list[bytes]], limits: Limits
@@ -65,7 +65,7 @@ def test_one_answer_from_both_backends_at_every_segmentation(
     assert outcome("h11", segments, limits) == answer
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=400), st.binary(max_size=400))
 def test_one_answer_to_noise(first: bytes, second: bytes) -> None:
     answer = outcome("httptools", [first + second])

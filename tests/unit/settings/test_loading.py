@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from appserver.errors import Problem, SettingsError
@@ -229,7 +228,6 @@ VALUES = st.recursive(
 KEYS_AND_SLIPS = st.sampled_from([*{name for model in SECTIONS.values() for name in model.model_fields}, "x"])
 
 
-@examples(deadline=None)
 @given(st.dictionaries(st.sampled_from([*SECTIONS, "x"]), VALUES | st.dictionaries(KEYS_AND_SLIPS, VALUES, max_size=4)))
 def test_any_toml_is_settings_or_a_list_of_problems(
     tmp_path_factory: pytest.TempPathFactory, document: dict[str, object]

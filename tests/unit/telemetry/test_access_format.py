@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from appserver.http.head import RequestHead
@@ -167,7 +167,6 @@ hostile = st.builds(
 
 
 class TestInjection:
-    @settings(deadline=None)
     @given(hostile)
     def test_every_line_is_one_object(self, request: Finished) -> None:
         line = json_format(request)
@@ -178,7 +177,6 @@ class TestInjection:
         assert members["path"] == request[1].path
         assert members["query"] == request[1].query_string.decode()
 
-    @settings(deadline=None)
     @given(hostile.filter(lambda request: request[3] == 0 or request[3] >= 100))
     def test_every_combined_line_has_its_parts(self, request: Finished) -> None:
         line = combined_format(request)
@@ -186,7 +184,6 @@ class TestInjection:
         assert line.isascii()
         assert line.removesuffix("\n").isprintable()
 
-    @settings(deadline=None)
     @given(hostile)
     def test_no_line_talks_to_the_terminal(self, request: Finished) -> None:
         assert console_format(request).removesuffix("\n").isprintable()

@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from appserver.telemetry.record import Record, exception_of, plain, timestamp, to_json, to_portable_json
@@ -111,7 +111,6 @@ class TestJSON:
         assert to_portable_json(a_record({"value": deep})).count(b'"') < 50
 
     @both
-    @settings(deadline=None)
     @given(event=st.text(st.characters()), fields=st.dictionaries(st.text(), values, max_size=4))
     def test_every_record_is_one_object_on_one_line(self, write: Any, event: str, fields: dict[str, object]) -> None:
         line = write(a_record(fields, event=event))

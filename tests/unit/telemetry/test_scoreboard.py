@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from appserver.telemetry.layout import CELL, COMMIT_CELL, DESCRIPTION, Layout
@@ -46,7 +46,6 @@ class TestRetiring:
         board.retire(3)
         assert board.totals().requests == {}
 
-    @settings(deadline=None)
     @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["serve", "retire", "reject"])), max_size=60))
     def test_nothing_is_lost_whatever_the_order(self, steps: list[tuple[int, str]]) -> None:
         board = Scoreboard.create(4, (0.1, 1.0))
