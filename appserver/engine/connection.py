@@ -166,7 +166,7 @@ class Connection(Responder):
         template = self._template if not self.trusted else self._find_origin(head)
         scope = http_scope(template, head, self._client, service.state)
         if service.request_ids is not None:
-            exchange.request_id = request_id = service.request_ids.of(head, trusted=self.trusted)
+            exchange.request_id = request_id = service.request_ids.of(head, self.trusted)
             self.encoder.id_field = service.request_ids.prefix + request_id.encode()
             scope["state"]["request_id"] = request_id
         application = service.application
