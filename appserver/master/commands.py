@@ -65,10 +65,11 @@ class Commands:
             "workers": [self._worker(worker) for worker in self._supervisor.workers()],
         }
 
-    def metrics(self, accept: str) -> Exposition:
+    async def metrics(self, accept: str) -> Exposition:
         """The page of metrics, in the format that the Accept field asks for."""
+        application = await self._master.application_metrics.collect()
         figures = collect(self._supervisor, self._scoreboard, self._listeners, self._master.verdicts.last)
-        return render(self._scoreboard.totals(), figures, accept=accept)
+        return render(self._scoreboard.totals(), figures, application, accept=accept)
 
     def _worker(self, worker: Worker) -> dict[str, Any]:
         slot = self._scoreboard.slot(worker.number - 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from appserver.errors import AppserverError
 from appserver.master.children import reap_strangers
@@ -89,10 +89,20 @@ class Crew:
 
     # ---- orders -------------------------------------------------------------------------------------------------------
 
-    def spawn_zygote(self, generation: int, plan: Plan, scoreboard: int, listeners: tuple[ListenerGrant, ...]) -> None:
+    def spawn_zygote(
+        self,
+        generation: int,
+        plan: Plan,
+        scoreboard: int,
+        listeners: tuple[ListenerGrant, ...],
+        environment: Mapping[str, str],
+    ) -> None:
+        """Start a zygote; `environment` goes on top of what the plan says."""
         boot = ZygoteBoot(os.getpid(), generation, plan.settings.model_dump_json(), scoreboard, listeners)
         try:
-            self._zygotes[generation] = ZygoteHandle.start(boot, plan.environment(), self._loop, self._post)
+            self._zygotes[generation] = ZygoteHandle.start(
+                boot, {**plan.environment(), **environment}, self._loop, self._post
+            )
         except (OSError, AppserverError) as error:
             self._post(ZygoteFailed(generation, Failure("spawn", f"cannot start a zygote: {error}", "", 5)))
 

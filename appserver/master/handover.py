@@ -72,6 +72,14 @@ class WorkerRecord:
 
 
 @dataclass(slots=True)
+class KeptMetrics:
+    """The directory of the application's metrics, and the descriptor that holds its lock."""
+
+    directory: str
+    lock: int
+
+
+@dataclass(slots=True)
 class PlansRecord:
     """What the generations are made from: each different plan once, and by its index where it is in use."""
 
@@ -122,6 +130,7 @@ class Handover:
     started_at: float = 0.0
     """When the server was started, in seconds since the epoch."""
     last_reload: Verdict | None = None
+    application_metrics: KeptMetrics | None = None
     version: str = __version__
     """Of the program that hands over."""
 
@@ -129,6 +138,8 @@ class Handover:
         """Everything that has to be passed on with it."""
         yield self.scoreboard
         yield from self.kept
+        if self.application_metrics is not None:
+            yield self.application_metrics.lock
         yield from (listener.fd for listener in self.listeners)
         yield from (site.fd for site in self.sites)
         yield from (zygote.channel for zygote in self.zygotes if zygote.channel is not None)

@@ -12,6 +12,7 @@ from functools import singledispatchmethod
 from appserver.errors import AppserverError
 from appserver.master import signals
 from appserver.master.admin import Admin
+from appserver.master.application_metrics import ApplicationMetricsKeeper
 from appserver.master.commands import Commands
 from appserver.master.crew import Crew
 from appserver.master.handover import Handover, PlansRecord
@@ -69,8 +70,10 @@ class Master:
         output: MasterLog,
         notifier: Notifier,
         command: Command,
+        application_metrics: ApplicationMetricsKeeper,
     ) -> None:
         """`command` is how the program was started, for starting it again in place."""
+        self.application_metrics = application_metrics
         self._reread = reread
         self._listeners = listeners
         self._admin = admin
@@ -169,7 +172,8 @@ class Master:
         """Start a zygote; one of a new generation is made from the settings last accepted."""
         plan = self._plans.setdefault(action.generation, self._wanted)
         grants = self._listeners.grants(plan.settings.listeners)
-        self._crew.spawn_zygote(action.generation, plan, self._scoreboard.fd, grants)
+        environment = self.application_metrics.environment(plan.settings)
+        self._crew.spawn_zygote(action.generation, plan, self._scoreboard.fd, grants, environment)
 
     @_perform.register
     def _(self, action: StopZygote) -> None:
@@ -200,6 +204,7 @@ class Master:
     @_perform.register
     def _(self, action: CountExit) -> None:
         self._scoreboard.worker_exited(action.reason)
+        self.application_metrics.tidy()
 
     @_perform.register
     def _(self, action: FinishReload) -> None:
@@ -281,6 +286,7 @@ class Master:
             refuse_fixed(self._serving.settings, loaded.settings)
             self._listeners.add(loaded.settings.listeners)
             self._admin.add(loaded.settings.admin)
+            self.application_metrics.apply(loaded.settings)
         except AppserverError as error:
             self._scoreboard.reload_finished("refused")
             self._log.error("reload finished", result="refused", reason=str(error))
@@ -303,6 +309,7 @@ class Master:
         return self._upgrade.request(self._serving.settings.workers.boot_timeout)
 
     def _hand_over(self) -> Handover:
+        self.application_metrics.settle()
         living = [generation.number for generation in self._supervisor.generations()]
         return Handover(
             scoreboard=self._scoreboard.fd,
@@ -315,6 +322,7 @@ class Master:
             kept=self._listeners.passed(),
             started_at=self.started_at,
             last_reload=self.verdicts.last,
+            application_metrics=self.application_metrics.record(),
         )
 
     def _take_over(self, handover: Handover) -> None:

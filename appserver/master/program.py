@@ -15,6 +15,7 @@ from appserver.errors import UpgradeError
 from appserver.master import signals
 from appserver.master.activation import Activation
 from appserver.master.admin import Admin
+from appserver.master.application_metrics import ApplicationMetricsKeeper
 from appserver.master.children import become_subreaper
 from appserver.master.handover import Handover, set_inheritable
 from appserver.master.listeners import ListenerSet
@@ -45,8 +46,10 @@ def run(loaded: Loaded, reread: Callable[[], Loaded], command: Command) -> int:
     listeners = ListenerSet(_activation())
     admin = Admin()
     pid_file = _pid_file(settings)
-    with _released(listeners, admin, output, pid_file):
+    application_metrics = ApplicationMetricsKeeper()
+    with _released(listeners, admin, output, pid_file, application_metrics):
         listeners.add(settings.listeners)
+        application_metrics.apply(settings)
         admin.add(settings.admin)
         if pid_file is not None:
             pid_file.write()
@@ -54,7 +57,18 @@ def run(loaded: Loaded, reread: Callable[[], Loaded], command: Command) -> int:
         supervisor = Supervisor(plan.policy, random=random.random)
         output.start_writer()
         become_subreaper()
-        master = Master(plan, reread, listeners, admin, scoreboard, supervisor, output, _notifier(), command)
+        master = Master(
+            plan,
+            reread,
+            listeners,
+            admin,
+            scoreboard,
+            supervisor,
+            output,
+            _notifier(),
+            command,
+            application_metrics,
+        )
         return asyncio.run(master.run())
 
 
@@ -71,11 +85,24 @@ def take_over(fd: int, reread: Callable[[], Loaded], command: Command) -> int:
     listeners = ListenerSet.restore(handover.listeners, _activation())
     admin = Admin.restore(handover.sites)
     output = _open_log(plan)
-    with _released(listeners, admin, output, _pid_file(plan.settings)):
+    application_metrics = ApplicationMetricsKeeper(handover.application_metrics)
+    with _released(listeners, admin, output, _pid_file(plan.settings), application_metrics):
+        application_metrics.apply(plan.settings)
         scoreboard = Scoreboard.attach(handover.scoreboard)
         supervisor = Supervisor.restore(handover.supervisor, random=random.random)
         output.start_writer()
-        master = Master(plan, reread, listeners, admin, scoreboard, supervisor, output, _notifier(), command)
+        master = Master(
+            plan,
+            reread,
+            listeners,
+            admin,
+            scoreboard,
+            supervisor,
+            output,
+            _notifier(),
+            command,
+            application_metrics,
+        )
         get_logger("appserver.master").info("upgraded", old_version=handover.version, new_version=__version__)
         return asyncio.run(master.run(handover))
 
@@ -116,13 +143,20 @@ def _pid_file(settings: Settings) -> PidFile | None:
 
 
 @contextlib.contextmanager
-def _released(listeners: ListenerSet, admin: Admin, output: MasterLog, pid_file: PidFile | None) -> Iterator[None]:
+def _released(
+    listeners: ListenerSet,
+    admin: Admin,
+    output: MasterLog,
+    pid_file: PidFile | None,
+    application_metrics: ApplicationMetricsKeeper,
+) -> Iterator[None]:
     """Let go of everything at the end."""
     try:
         yield
     finally:
         if pid_file is not None:
             pid_file.remove()
+        application_metrics.close()
         admin.close()
         listeners.close()
         output.close()

@@ -15,7 +15,6 @@ NOT_SUPPORTED_YET = frozenset(
         "listeners.tls",
         "listeners.proxy_protocol",
         "websocket",
-        "metrics.application",
     )
 )
 """Dotted keys; the name of a section stands for all of its keys."""

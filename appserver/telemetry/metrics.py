@@ -19,11 +19,14 @@ from prometheus_client.openmetrics import exposition as openmetrics_exposition
 from prometheus_client.registry import Collector
 
 from appserver.telemetry.layout import OTHER
+from appserver.telemetry.logs import get_logger
 from appserver.telemetry.scoreboard import Totals
 
 __all__ = ["Exposition", "Figures", "Metric", "WorkerFigures", "render"]
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
+_logger = get_logger(__name__)
+_write_text: Callable[[Collector], bytes] = exposition.generate_latest
 _write_openmetrics: Callable[[Collector], bytes] = openmetrics_exposition.generate_latest
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
@@ -71,10 +74,15 @@ class Exposition:
 
 def render(totals: Totals, figures: Figures, application: Iterable[Metric] = (), *, accept: str = "") -> Exposition:
     """Write the page; `accept` is the Accept field of whoever asks, `application` are metrics that are not the server's."""
-    collector = _Collector([*_of_requests(totals), *_of_server(totals, figures), *_of_workers(figures), *application])
+    own = [*_of_requests(totals), *_of_server(totals, figures), *_of_workers(figures)]
+    write, content_type = _write_text, TEXT
     if _prefers_openmetrics(accept):
-        return Exposition(_write_openmetrics(collector), OPENMETRICS)
-    return Exposition(exposition.generate_latest(collector), TEXT)
+        write, content_type = _write_openmetrics, OPENMETRICS
+    try:
+        return Exposition(write(_Collector([*own, *application])), content_type)
+    except Exception as error:  # noqa: BLE001  # a name or a value of the application's, whatever is wrong with it
+        _logger.warning("application metrics left out", reason=f"they cannot be written: {error!r}")
+        return Exposition(write(_Collector(own)), content_type)
 
 
 class _Collector(Collector):

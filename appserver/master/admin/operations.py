@@ -23,7 +23,7 @@ class Operations(Protocol):
     def unreadiness(self) -> str | None:
         """Why the server is not ready to serve; None if it is."""
 
-    def metrics(self, accept: str) -> Exposition:
+    def metrics(self, accept: str) -> Awaitable[Exposition]:
         """The page of metrics, in the format that the Accept field asks for."""
 
     def reload(self) -> Awaitable[Verdict]:

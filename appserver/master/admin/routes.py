@@ -88,7 +88,7 @@ async def _status(master: Operations, _request: Request) -> Answer:
 
 
 async def _metrics(master: Operations, request: Request) -> Answer:
-    page = master.metrics(request.accept)
+    page = await master.metrics(request.accept)
     return Answer(200, page.body, page.content_type)
 
 

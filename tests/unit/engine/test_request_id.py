@@ -39,9 +39,7 @@ class TestWhereItComesFrom:
         assert all(len(one) == 32 and int(one, 16) >= 0 for one in made)
 
     def test_one_from_a_trusted_peer_is_taken_over(self) -> None:
-        assert (
-            ids().of(head_with("X-Request-ID: 1-67891233-abc;Parent=4/5"), True) == "1-67891233-abc;Parent=4/5"
-        )
+        assert ids().of(head_with("X-Request-ID: 1-67891233-abc;Parent=4/5"), True) == "1-67891233-abc;Parent=4/5"
 
     def test_one_from_anybody_else_is_not(self) -> None:
         assert ids().of(head_with("X-Request-ID: mine"), False) != "mine"

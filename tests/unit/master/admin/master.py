@@ -29,7 +29,7 @@ class FakeMaster:
     def status(self) -> dict[str, Any]:
         return dict(READY)
 
-    def metrics(self, accept: str) -> Exposition:
+    async def metrics(self, accept: str) -> Exposition:
         return Exposition(b"appserver_generation 2.0\n", accept or "text/plain")
 
     def unreadiness(self) -> str | None:

@@ -1,0 +1,147 @@
+"""The place where the application's metrics are kept while the server lives, and reading it without waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import grp
+import os
+import pwd
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from appserver.errors import Problem, SettingsError
+from appserver.master.handover import KeptMetrics
+from appserver.settings import Settings
+from appserver.telemetry.application_metrics import VARIABLE, ApplicationMetrics
+from appserver.telemetry.logs import get_logger
+from appserver.telemetry.metrics import Metric
+
+MEMORY = Path("/dev/shm")  # noqa: S108  # what is made there has a name that nobody can foresee
+NAME = "appserver-metrics-"
+
+# What is this young, in seconds, may belong to a server that is just about to lock it.
+TOO_YOUNG = 60.0
+
+# Files that take longer to be read, in seconds, are not waited for: the server's own metrics are not to be late.
+LIMIT = 2.0
+
+
+class ApplicationMetricsKeeper:
+    """Keeps the directory, and reads it in a thread."""
+
+    def __init__(self, kept: KeptMetrics | None = None) -> None:
+        """Go on with the directory of the program before this one, if it had any."""
+        self._metrics: ApplicationMetrics | None = None
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="appserver-metrics")
+        self._lock: int | None = None
+        if kept is not None:
+            self._metrics, self._lock = ApplicationMetrics(Path(kept.directory)), kept.lock
+
+    def apply(self, settings: Settings) -> None:
+        """Make the directory if the settings want the application's metrics. Raises SettingsError."""
+        if not settings.metrics.application:
+            return
+        workers = settings.workers
+        uid = pwd.getpwnam(workers.user).pw_uid if workers.user else -1
+        gid = grp.getgrnam(workers.group).gr_gid if workers.group else -1
+        try:
+            if self._metrics is None:
+                directory = _make_directory()
+                # As long as this process lives, no other takes it for a leftover.
+                self._lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
+                self._metrics = ApplicationMetrics(directory)
+            self._metrics.create(uid, gid)
+        except OSError as error:
+            expected = f"false, or a place for its files: none can be made in {' or '.join(map(str, _places()))} ({error.strerror})"
+            raise SettingsError([Problem("", "metrics.application", "true", expected)]) from error
+
+    def record(self) -> KeptMetrics | None:
+        """What the program after this one has to know."""
+        if self._metrics is None or self._lock is None:
+            return None
+        return KeptMetrics(str(self._metrics.directory), self._lock)
+
+    def environment(self, settings: Settings) -> dict[str, str]:
+        """What a generation made from these settings finds the directory by."""
+        if self._metrics is None or not settings.metrics.application:
+            return {}
+        return {VARIABLE: str(self._metrics.workers)}
+
+    def tidy(self) -> None:
+        """A process has exited: see to the files that it has left, by and by."""
+        if self._metrics is not None:
+            self._thread.submit(self._tidy, self._metrics)
+
+    @staticmethod
+    def _tidy(metrics: ApplicationMetrics) -> None:
+        try:
+            metrics.merge_the_dead()
+        except OSError as error:
+            get_logger("appserver.master").warning("application metrics not merged", reason=str(error))
+
+    async def collect(self) -> Sequence[Metric]:
+        """The application's metrics; none if they are not wanted, or cannot be read in time."""
+        if self._metrics is None:
+            return ()
+        try:
+            async with asyncio.timeout(LIMIT):
+                return await asyncio.get_running_loop().run_in_executor(self._thread, self._metrics.collect)
+        except (TimeoutError, OSError, ValueError) as error:
+            reason = str(error) or f"they were not read within {LIMIT:g} s"
+            get_logger("appserver.master").warning("application metrics left out", reason=reason)
+            return ()
+
+    def settle(self) -> None:
+        """Wait until nothing is half done: the program is about to be replaced."""
+        if self._metrics is not None:
+            self._thread.submit(lambda: None).result()
+
+    def close(self) -> None:
+        """Remove it all: the server has ended."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._metrics is not None:
+            shutil.rmtree(self._metrics.directory, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+
+
+def _places() -> list[Path]:
+    """Where to make it: in memory, if there is such a place, as the application writes there with every request."""
+    return [MEMORY, Path(tempfile.gettempdir())]
+
+
+def _make_directory() -> Path:
+    """Make a directory of our own, and remove those of servers that were killed."""
+    refusal: OSError | None = None
+    for place in _places():
+        try:
+            made = Path(tempfile.mkdtemp(prefix=NAME, dir=place))
+        except OSError as error:
+            refusal = error
+            continue
+        _remove_leftovers(place)
+        return made
+    assert refusal is not None
+    raise refusal
+
+
+def _remove_leftovers(place: Path) -> None:
+    """Remove the directories of this user that no living process holds."""
+    for directory in place.glob(f"{NAME}*"):
+        with contextlib.suppress(OSError):
+            found = directory.lstat()
+            if found.st_uid != os.geteuid() or time.time() - found.st_mtime < TOO_YOUNG:
+                continue
+            lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(directory, ignore_errors=True)
+            finally:
+                os.close(lock)
