@@ -108,10 +108,11 @@ class RequestError(AppserverError):
     """A client sent what has to be refused.
 
     `status` answers it (RFC 9110 section 15), `reason` is its label in `appserver_rejected_total`, and the message says
-    what was wrong without repeating what the client sent.
+    what was wrong without repeating what the client sent. `fields` are header fields that the status asks for.
     """
 
-    def __init__(self, status: int, reason: str, message: str) -> None:
+    def __init__(self, status: int, reason: str, message: str, fields: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(message)
         self.status = status
         self.reason = reason
+        self.fields = fields

@@ -12,11 +12,11 @@ from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
-from appserver.engine.connection import Connection, start_task
+from appserver.engine.connection import Connection
 from appserver.engine.link import Link
 from appserver.engine.listener import Listener
 from appserver.engine.scope import scope_template
-from appserver.engine.service import Service
+from appserver.engine.service import Service, start_task
 from appserver.proxy import Address
 
 STEP_BACK = 0.002

@@ -8,6 +8,7 @@ from appserver.engine.admission import Overload
 from appserver.engine.exchange import DONE, GONE, ClientDisconnected, Exchange
 from appserver.engine.service import Service
 from appserver.errors import RequestError
+from appserver.http.head import RequestHead
 from appserver.telemetry.task_stacks import describe_stack
 
 ENDS_WORKER = (SystemExit, KeyboardInterrupt)
@@ -32,6 +33,21 @@ def report_failure(service: Service, exchange: Exchange, error: BaseException | 
     else:
         detail = "returned without completing its response: send http.response.start, then http.response.body"
         service.logger.error("application failed", method=head.method, path=head.path, detail=detail)
+
+
+def report_session_failure(
+    service: Service, head: RequestHead, error: BaseException | None, detail: str, *, over: bool
+) -> None:
+    """The same for a session; `over`: it has ended, so that whatever comes of that is not the application's fault."""
+    if isinstance(error, asyncio.CancelledError) or (over and _is_disconnect(error)):
+        return
+    service.slot.application_error()
+    if error is not None:
+        event = "application ended the worker" if isinstance(error, ENDS_WORKER) else "application failed"
+        _skip_own_frames(error)
+        service.logger.error(event, method="WEBSOCKET", path=head.path, detail=detail, exc_info=error)
+    else:
+        service.logger.error("application failed", method="WEBSOCKET", path=head.path, detail=detail)
 
 
 def report_timeout(service: Service, exchange: Exchange, error: RequestError) -> None:
@@ -62,7 +78,8 @@ def _skip_own_frames(error: BaseException) -> None:
 def _is_disconnect(error: BaseException | None) -> bool:
     """Whether `error` is ClientDisconnected, or was raised while handling it."""
     while error is not None:
-        if isinstance(error, ClientDisconnected):
+        # Starlette turns the disconnect that `receive` tells of into an error of its own, which most endpoints let out.
+        if isinstance(error, ClientDisconnected) or type(error).__name__ == "WebSocketDisconnect":
             return True
         if isinstance(error, BaseExceptionGroup):
             return all(map(_is_disconnect, error.exceptions))

@@ -53,6 +53,18 @@ class Link(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance
         self._service.connections.add(self)
 
+    def hand_over(self, successor: Link) -> None:
+        """Give the transport to another protocol, which goes on where this one stops."""
+        successor.congested, successor._reading, successor._half_closed = (
+            self.congested,
+            self._reading,
+            self._half_closed,
+        )
+        successor._received, successor._sent = self._received, self._sent
+        self._service.connections.discard(self)
+        successor.connection_made(self._transport)
+        self._transport.set_protocol(successor)
+
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002  # why it was lost changes nothing
         service = self._service
         self._closing = True

@@ -11,6 +11,10 @@ from appserver.proxy import Address, Origin
 
 ASGI = {"version": "3.0", "spec_version": "2.5"}
 
+# What a session takes beyond the specification of WebSocket.
+SESSION_EXTENSIONS: dict[str, Any] = {"websocket.http.response": {}}
+SCHEMES = {"http": "ws", "https": "wss"}
+
 # What `Exchange.send` takes beyond the specification of HTTP, as far as the client understands what comes of it.
 FILES: dict[str, Any] = {"http.response.pathsend": {}, "http.response.zerocopysend": {}}
 EXTENSIONS = FILES | {"http.response.early_hint": {}}
@@ -64,4 +68,18 @@ def http_scope(template: dict[str, Any], head: RequestHead, client: Address | No
         scope["extensions"] = FILES.copy()
     else:
         scope["extensions"] = WITH_TRAILERS.copy() if head.accepts_trailers else EXTENSIONS.copy()
+    return scope
+
+
+def websocket_scope(
+    template: dict[str, Any], head: RequestHead, client: Address | None, state: dict[str, Any], subprotocols: list[str]
+) -> Scope:
+    """The scope of a session: that of the request it begins with, with what is different (ASGI WebSocket specification)."""
+    scope = http_scope(template, head, client, state)
+    del scope["method"]
+    scope["type"] = "websocket"
+    scope["scheme"] = SCHEMES[scope["scheme"]]
+    scope["subprotocols"] = subprotocols
+    others = {name: value for name, value in scope["extensions"].items() if not name.startswith("http.")}
+    scope["extensions"] = SESSION_EXTENSIONS | others
     return scope

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from appserver.asgi.types import ASGIApplication
 from appserver.engine.acceptor import Acceptor
@@ -17,9 +17,12 @@ from appserver.engine.listener import Listener
 from appserver.engine.request_id import make_request_ids
 from appserver.engine.service import Logger, Service
 from appserver.engine.waiters import Waiters
-from appserver.settings import HTTPSettings, ProxySettings, RequestIDSettings, WorkersSettings
+from appserver.settings import HTTPSettings, ProxySettings, RequestIDSettings, WebSocketSettings, WorkersSettings
 from appserver.telemetry.access_log import AccessLog
 from appserver.telemetry.slot import WorkerSlot
+
+if TYPE_CHECKING:
+    from appserver.engine.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ class Server:
         application: ASGIApplication,
         *,
         http: HTTPSettings,
+        websocket: WebSocketSettings,
         workers: WorkersSettings,
         root_path: str,
         state: dict[str, Any],
@@ -68,6 +72,7 @@ class Server:
         self._service = Service(
             application,
             http=http,
+            websocket=websocket,
             admission=admission,
             root_path=root_path,
             state=state,
@@ -94,19 +99,21 @@ class Server:
             acceptor.start()
         self._tick()
 
-    def begin_drain(self, linger: float, *, accepting: bool = False) -> None:
+    def begin_drain(self, linger: float, farewell: tuple[int, str] = (1001, ""), *, accepting: bool = False) -> None:
         """Answer every further request with Connection: close, and accept no more, once the backlog is empty.
 
         An idle connection is not cut under a client that may be writing at that very moment: it waits up to `linger`
-        seconds for its next request and is closed only then. With `accepting`, go on taking connections until
+        seconds for its next request and is closed only then. A WebSocket session is closed with `farewell`, a close
+        code and a reason; the client has the same time to answer. With `accepting`, go on taking connections until
         `stop_accepting`.
         """
         service = self._service
         if not accepting:
             self.stop_accepting()
         service.draining = True
+        service.farewell = farewell
         service.keepalive_timeout = min(service.keepalive_timeout, linger)
-        for connection in service.connections:
+        for connection in list(service.connections):
             connection.drain()
         self._linger_over = service.loop.call_later(linger, self._close_idle)
 
@@ -120,11 +127,12 @@ class Server:
         service = self._service
         while service.connections or any(acceptor.adopting for acceptor in self._acceptors):
             await self._waiters.wait()
-        if tasks := [exchange.task for exchange in service.background if exchange.task is not None]:
+        at_work: list[Exchange | Session] = [*service.background, *service.sessions]
+        if tasks := [work.task for work in at_work if work.task is not None]:
             await asyncio.wait(tasks)
 
     def running(self) -> list[Running]:
-        """The requests that applications are at work on, the oldest first; for the report of who delays a drain."""
+        """The requests that applications are at work on, the oldest first."""
         now = self._service.clock()
         return [
             Running(
@@ -134,11 +142,21 @@ class Server:
             if exchange.task is not None
         ]
 
+    def sessions(self) -> list[Running]:
+        """The same for WebSocket sessions, of which there may be thousands with nothing to do."""
+        now = self._service.clock()
+        return [
+            Running("WEBSOCKET", session.head.path, now - session.started, session.task, session.request_id)
+            for session in sorted(self._service.sessions, key=lambda session: session.started)
+            if session.task is not None
+        ]
+
     def cancel(self) -> None:
         """Cancel the tasks of all applications at work. Who has got nothing of a response gets a 503."""
-        for exchange in self._exchanges():
-            if exchange.task is not None:
-                exchange.task.cancel()
+        at_work: list[Exchange | Session] = [*self._exchanges(), *self._service.sessions]
+        for work in at_work:
+            if work.task is not None:
+                work.task.cancel()
 
     def close(self) -> None:
         """Stop accepting, if that has not been done, and close what is open; what is not written is lost."""

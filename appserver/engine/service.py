@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import sys
 import time
 from collections.abc import Callable
 from contextvars import copy_context
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from appserver.asgi.types import ASGIApplication
@@ -17,13 +19,18 @@ from appserver.engine.request_id import RequestIDs
 from appserver.http.head import Limits
 from appserver.http.response import DefaultFields
 from appserver.proxy import Trust, make_reader
-from appserver.settings import HTTPSettings, ProxySettings
+from appserver.settings import HTTPSettings, ProxySettings, WebSocketSettings
 from appserver.telemetry.access_log import AccessLog
 from appserver.telemetry.slot import WorkerSlot
 
 if TYPE_CHECKING:
     from appserver.engine.link import Link
+    from appserver.engine.session import Session
 
+start_task: Callable[..., asyncio.Task[None]] = asyncio.Task
+if sys.version_info >= (3, 12):
+    # Runs the application up to its first wait at once: one turn of the loop less, 0.4 µs, for one that never waits.
+    start_task = functools.partial(asyncio.Task, eager_start=True)
 
 JOIN_LIMIT = 16 * 1024
 """Up to this size copying pieces together costs less than a vectored write."""
@@ -39,14 +46,40 @@ class Logger(Protocol):
     def error(self, event: str, **fields: Any) -> Any: ...
 
 
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """The settings of WebSocket sessions, with the values that say so for "no limit"."""
+
+    max_message_size: int
+    max_queue: int
+    message_timeout: float
+    ping_interval: float
+    ping_timeout: float
+    close_timeout: float
+    compression: bool
+
+    @classmethod
+    def of(cls, settings: WebSocketSettings) -> SessionLimits:
+        return cls(
+            max_message_size=settings.max_message_size or sys.maxsize,
+            max_queue=settings.max_queue or sys.maxsize,
+            message_timeout=settings.message_timeout or math.inf,
+            ping_interval=settings.ping_interval or math.inf,
+            ping_timeout=settings.ping_timeout or math.inf,
+            close_timeout=settings.close_timeout or math.inf,
+            compression=settings.compression,
+        )
+
+
 class Service:
     """The application, the limits it is served within, and what counts and remembers the connections."""
 
     __slots__ = (
         "access_log", "admission", "application", "background", "body_timeout", "clock", "connections", "context",
-        "date", "defaults", "draining", "header_timeout", "join_limit", "keepalive_timeout", "limits", "logger",
-        "loop", "max_body_size", "max_requests", "on_exit", "parser", "read_origin", "request_ids", "request_timeout",
-        "root_path", "slot", "state", "trust", "vacated", "write_timeout",
+        "date", "defaults", "draining", "farewell", "header_timeout", "join_limit", "keepalive_timeout", "limits",
+        "logger", "loop", "max_body_size", "max_requests", "on_exit", "parser", "read_origin", "request_ids",
+        "request_timeout", "root_path", "session_limits", "sessions", "slot", "speaks_websocket", "state", "trust",
+        "vacated", "write_timeout",
     )  # fmt: skip
 
     def __init__(
@@ -54,6 +87,7 @@ class Service:
         application: ASGIApplication,
         *,
         http: HTTPSettings,
+        websocket: WebSocketSettings,
         admission: Admission | None,
         root_path: str,
         state: dict[str, Any],
@@ -96,6 +130,8 @@ class Service:
         self.keepalive_timeout = http.keepalive_timeout or math.inf
         self.write_timeout = http.write_timeout or math.inf
         self.request_timeout = http.request_timeout or math.inf
+        self.speaks_websocket = websocket.enabled
+        self.session_limits = SessionLimits.of(websocket)
         self.defaults = DefaultFields(
             http.server_header,
             date=http.date_header,
@@ -106,7 +142,10 @@ class Service:
         self.trust = Trust(proxy.trusted if proxy else ())
         self.read_origin = make_reader(proxy.headers) if proxy else None  # called for trusted peers only
         self.draining = False
+        self.farewell = (1001, "")  # the close code of a drain, and its reason
         self.connections: set[Link] = set()
         # Exchanges that are over for their client (which has its response, or is gone) but not yet for the application.
         self.background: set[Exchange] = set()
+        # Sessions whose application is at work; that may be longer than the session lasts.
+        self.sessions: set[Session] = set()
         self.vacated: Callable[[], None] = lambda: None  # called when a connection has ended

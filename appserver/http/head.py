@@ -49,9 +49,9 @@ class RequestHead:
 
     A body follows if `content_length` is above 0 or `chunked` is true. `keep_alive` is the client's wish.
     `expect_continue` says that the client holds its body back until it gets a 100 (RFC 9110 section 10.1.1); `upgrade`
-    is the lower-cased value of the Upgrade field, if the request may be upgraded; `accepts_trailers` allows trailer
-    fields in the response (RFC 9110 section 10.1.4). `forwarded` says that some field claims to come from a proxy; whether
-    that is to be believed depends on who the peer is.
+    is the lower-cased value of the Upgrade field of a request without a body, and `may_upgrade` says whether it counts
+    (RFC 9110 section 7.8); `accepts_trailers` allows trailer fields in the response (RFC 9110 section 10.1.4). `forwarded`
+    says that some field claims to come from a proxy; whether that is to be believed depends on who the peer is.
     """
 
     __slots__ = (
@@ -63,6 +63,7 @@ class RequestHead:
         "headers",
         "http_version",
         "keep_alive",
+        "may_upgrade",
         "method",
         "path",
         "query_string",
@@ -83,6 +84,7 @@ class RequestHead:
     keep_alive: bool
     expect_continue: bool
     upgrade: bytes | None
+    may_upgrade: bool
     accepts_trailers: bool
     forwarded: bool
 
@@ -162,7 +164,7 @@ def interpret(method: bytes, target: bytes, version: bytes, fields: Fields) -> R
         _decide_target(head)
 
     head.content_length = None
-    head.chunked = head.expect_continue = head.accepts_trailers = False
+    head.chunked = head.expect_continue = head.accepts_trailers = head.may_upgrade = False
     head.keep_alive = True
     head.upgrade = None
     head.forwarded = forwarded
@@ -275,15 +277,16 @@ def _refuse_coding(coding: bytes) -> None:
 def _decide_connection(head: RequestHead, by_name: dict[bytes, bytes]) -> None:
     """Decide what the client asks of this hop (RFC 9112 section 9.3, RFC 9110 sections 7.8, 10.1)."""
     options = _list(by_name, b"connection")
+    has_body = head.chunked or bool(head.content_length)
+    # A body has to be read before the protocol changes. Ignoring the upgrade is always allowed, and loses no octet.
+    if b"upgrade" in by_name and not has_body:
+        head.upgrade = by_name[b"upgrade"].lower()
     if head.http_version == "1.0":
         # Nothing but this: a server MUST ignore Upgrade and "100-continue" in an HTTP/1.0 request.
         head.keep_alive = b"keep-alive" in options and b"close" not in options
         return
-    has_body = head.chunked or bool(head.content_length)
     head.keep_alive = b"close" not in options
-    # A body has to be read before the protocol changes. Ignoring the upgrade is always allowed, and loses no octet.
-    if b"upgrade" in options and b"upgrade" in by_name and not has_body:
-        head.upgrade = by_name[b"upgrade"].lower()
+    head.may_upgrade = head.upgrade is not None and b"upgrade" in options
     head.accepts_trailers = b"trailers" in _list(by_name, b"te")
     expectations = _list(by_name, b"expect")
     if any(expectation != b"100-continue" for expectation in expectations):

@@ -127,7 +127,7 @@ class ResponseEncoder:
             for name, value in headers:
                 prefix = _PREFIXES.get(name)
                 if prefix is not None:
-                    if value.translate(_MARK_CONTROLS) != value:  # as _check_value
+                    if value.translate(_MARK_CONTROLS) != value:  # as check_value
                         raise _control_octet(name)
                     parts.append(prefix)
                     parts.append(value)
@@ -155,8 +155,8 @@ class ResponseEncoder:
         """Take a field whose name is new, spelled in another way, or has a meaning to the server; returns its flag."""
         if not isinstance(name, bytes) or not isinstance(value, bytes):
             raise TypeError(f"got {name!r}: {value!r}")
-        _check_name(name)
-        _check_value(name, value)
+        check_name(name)
+        check_value(name, value)
         lower = name.lower()
         if lower == b"transfer-encoding":
             _refuse_codings(value)
@@ -235,8 +235,8 @@ class ResponseEncoder:
         for name, value in headers:
             if type(name) is not bytes or type(value) is not bytes:
                 raise ResponseError(f"a trailer field has to be a pair of bytes, got {name!r}: {value!r}")
-            _check_name(name)
-            _check_value(name, value)
+            check_name(name)
+            check_value(name, value)
             if name.lower() in _NO_TRAILERS:
                 raise ResponseError(f"{name!r} cannot be a trailer field (RFC 9110, 6.5.1)")
             if accepted:
@@ -289,7 +289,7 @@ def early_hints(links: Iterable[bytes]) -> bytes:
     for link in links:
         if not isinstance(link, bytes):
             raise ResponseError(f"the links of http.response.early_hint have to be bytes, got {link!r}")
-        _check_value(b"link", link)
+        check_value(b"link", link)
         parts += (b"\r\nlink: ", link)
     return b"".join((*parts, b"\r\n\r\n"))
 
@@ -298,6 +298,7 @@ def error_response(encoder: ResponseEncoder, error: RequestError) -> list[bytes]
     """Encode the answer to `error`, for a response that has been begun; returns what to write."""
     phrase = HTTPStatus(error.status).phrase
     fields = [(b"content-type", b"text/plain; charset=utf-8")]
+    fields += [(name.encode(), value.encode()) for name, value in error.fields]
     if error.status == HTTPStatus.SERVICE_UNAVAILABLE:
         fields.append((b"retry-after", b"1"))
     encoder.start(error.status, fields)
@@ -325,12 +326,12 @@ def _bad_status(status: object) -> ResponseError:
     )
 
 
-def _check_name(name: bytes) -> None:
+def check_name(name: bytes) -> None:
     if _TOKEN.fullmatch(name) is None:
         raise ResponseError(f"the response header name {name!r} is not a token (RFC 9110, 5.1)")
 
 
-def _check_value(name: bytes, value: bytes) -> None:
+def check_value(name: bytes, value: bytes) -> None:
     if value.translate(_MARK_CONTROLS) != value:
         raise _control_octet(name)
 

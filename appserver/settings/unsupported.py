@@ -14,7 +14,6 @@ NOT_SUPPORTED_YET = frozenset(
         "tls",
         "listeners.tls",
         "listeners.proxy_protocol",
-        "websocket",
     )
 )
 """Dotted keys; the name of a section stands for all of its keys."""

@@ -7,10 +7,10 @@ terminal of whoever reads it, so what is not printable leaves here escaped.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from json.encoder import encode_basestring_ascii as quote
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from appserver.http.head import RequestHead
 from appserver.telemetry.console import CYAN, DIM, GREEN, RED, YELLOW, Console, clock, printable, source
@@ -23,8 +23,31 @@ When (seconds since the epoch), head, client, status (0: no response was begun),
 sent, outcome (None, or "aborted", "timed_out", "error"), request id.
 """
 
-Format = Callable[[Finished], str]
-"""Makes the line, with its line feed."""
+
+class SessionEnd(NamedTuple):
+    """How a WebSocket session went: it lasted `seconds`, took so many octets and messages each way, and ended with `code`.
+
+    `outcome` as for a request.
+    """
+
+    seconds: float
+    received: int
+    sent: int
+    messages_received: int
+    messages_sent: int
+    code: int
+    outcome: str | None
+
+
+class Format(Protocol):
+    """Makes lines, with their line feed."""
+
+    def __call__(self, finished: Finished) -> str: ...
+
+    def session(
+        self, now: float, head: RequestHead, client: tuple[str, int] | None, end: SessionEnd, request_id: str | None
+    ) -> str:
+        """The line for a WebSocket session that has ended at `now`, seconds since the epoch."""
 
 
 # The end of a timestamp and of the first member, for each millisecond: formatting a padded number costs ten times a look.
@@ -39,6 +62,7 @@ class JSONFormat:
     """
 
     def __init__(self, identity: Mapping[str, Any]) -> None:
+        self._identity = identity
         known = {"level": "info", "event": "request", "logger": "appserver.access", **identity}
         self._known = json.dumps(known, separators=(",", ":"))[1:-1] + ',"method":'
         self._second = -1
@@ -66,6 +90,37 @@ class JSONFormat:
             + (f',"outcome":"{outcome}"}}\n' if outcome else "}\n")
         )
 
+    def session(
+        self, now: float, head: RequestHead, client: tuple[str, int] | None, end: SessionEnd, request_id: str | None
+    ) -> str:
+        field = {name: value.decode("utf-8", "backslashreplace") for name, value in head.headers}.get
+        members: dict[str, Any] = {
+            "timestamp": timestamp(now),
+            "level": "info",
+            "event": "session",
+            "logger": "appserver.access",
+            **self._identity,
+            "method": head.method,
+            "path": text(head.path),
+            "query": head.query_string.decode("utf-8", "backslashreplace"),
+            "http_version": head.http_version,
+            "status": 101,
+            "duration_ms": round(end.seconds * 1000, 3),
+            "received_bytes": end.received,
+            "sent_bytes": end.sent,
+            "received_messages": end.messages_received,
+            "sent_messages": end.messages_sent,
+            "close_code": end.code,
+            "client": client[0] if client else None,
+            "host": field(b"host"),
+            "user_agent": field(b"user-agent"),
+            "referer": field(b"referer"),
+            "request_id": request_id,
+        }
+        if end.outcome:
+            members["outcome"] = end.outcome
+        return json.dumps(members, separators=(",", ":")) + "\n"
+
 
 # Octets as Apache shows them (mod_log_config): \xhh, and a backslash in front of what would end the string.
 _ESCAPES = {octet: f"\\x{octet:02x}" for octet in range(256) if not 0x20 <= octet < 0x7F} | {0x22: '\\"', 0x5C: "\\\\"}
@@ -91,6 +146,12 @@ class CombinedFormat:
             f' "{_escaped(field(b"referer"))}" "{_escaped(field(b"user-agent"))}"\n'
         )
 
+    def session(
+        self, now: float, head: RequestHead, client: tuple[str, int] | None, end: SessionEnd, request_id: str | None
+    ) -> str:
+        # As those servers do: status 101, and the octets of the session.
+        return self((now, head, client, 101, end.seconds, end.received, end.sent, end.outcome, request_id))
+
 
 def _escaped(value: bytes | None) -> str:
     return value.decode("latin-1").translate(_ESCAPES) if value else "-"
@@ -115,6 +176,25 @@ class ConsoleFormat:
             self._paint(DIM, f"{_duration(seconds)}  {_size(sent)}  {client[0] if client else '-'}"),
         ]
         return "  ".join((*words, self._paint(colour, outcome)) if outcome else words) + "\n"
+
+    def session(
+        self,
+        now: float,
+        head: RequestHead,
+        client: tuple[str, int] | None,
+        end: SessionEnd,
+        request_id: str | None,  # noqa: ARG002  # not for people
+    ) -> str:
+        request = f"{'SESSION':<7} {head.target.decode('utf-8', 'backslashreplace')}"
+        traffic = f"{end.messages_received} in, {end.messages_sent} out"
+        words = [
+            self._paint(DIM, clock(now)),
+            self._paint(RED if end.outcome else CYAN, f"{end.code:<8}"),
+            self._paint(DIM, self._source),
+            f"{printable(request):<32}",
+            self._paint(DIM, f"{_duration(end.seconds)}  {traffic}  {client[0] if client else '-'}"),
+        ]
+        return "  ".join((*words, self._paint(RED, end.outcome)) if end.outcome else words) + "\n"
 
 
 def _duration(seconds: float) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from appserver.http.head import RequestHead
 from appserver.settings import AccessLogSettings
 from appserver.telemetry import logs
-from appserver.telemetry.access_format import CombinedFormat, ConsoleFormat, Format, JSONFormat
+from appserver.telemetry.access_format import CombinedFormat, ConsoleFormat, Format, JSONFormat, SessionEnd
 from appserver.telemetry.console import Console
 from appserver.telemetry.output import Destination, LogOutput
 
@@ -67,7 +67,19 @@ class AccessLog:
             return
         if self._sample < 1 and 200 <= status < 400 and outcome is None and random() >= self._sample:  # noqa: S311
             return
-        line = self._format((time.time(), head, client, status, seconds, received, sent, outcome, request_id))
+        self._add(self._format((time.time(), head, client, status, seconds, received, sent, outcome, request_id)))
+
+    def session(
+        self, head: RequestHead, client: tuple[str, int] | None, end: SessionEnd, request_id: str | None = None
+    ) -> None:
+        """Note a WebSocket session that has ended; `head` is that of the request it began with."""
+        if head.path in self._excluded:
+            return
+        if self._sample < 1 and end.outcome is None and random() >= self._sample:  # noqa: S311
+            return
+        self._add(self._format.session(time.time(), head, client, end, request_id))
+
+    def _add(self, line: str) -> None:
         self._lines.append(line)
         self._size += len(line)
         if self._size >= LIMIT:

@@ -41,14 +41,17 @@ METHODS = ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"
 FIRST_STATUS, LAST_STATUS = 100, 599  # RFC 9110 section 15
 STATUSES = (*map(str, range(FIRST_STATUS, LAST_STATUS + 1)), OTHER)
 REJECTIONS = (
+    "bad_handshake",
     "bad_request",
     "body_timeout",
     "body_too_large",
     "expectation_failed",
     "head_too_large",
     "header_timeout",
+    "message_timeout",
     "not_implemented",
     "overload",
+    "ping_timeout",
     "proxy_protocol",
     "request_timeout",
     "target_too_large",

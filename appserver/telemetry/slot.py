@@ -138,8 +138,8 @@ class WorkerSlot:
     def session_closed(self) -> None:
         self._ints[self._sessions_open] -= 1
 
-    def message_received(self) -> None:
-        self._ints[self._messages] += 1
+    def messages_received(self, count: int) -> None:
+        self._ints[self._messages] += count
 
     def message_sent(self) -> None:
         self._ints[self._messages + 1] += 1

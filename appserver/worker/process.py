@@ -24,6 +24,7 @@ from setproctitle import setproctitle
 from appserver.asgi.lifespan import Lifespan
 from appserver.asgi.loader import load_application
 from appserver.asgi.types import ASGIApplication
+from appserver.engine import session as _session  # noqa: F401 - in time: imported by the zygote, shared by the workers
 from appserver.engine.listener import Listener
 from appserver.engine.server import Server
 from appserver.errors import AppserverError, StartupError
@@ -53,6 +54,15 @@ HANDSHAKE_TIME = 0.1
 
 # What cancelled tasks get to end themselves, in seconds. Part of the time that the master allows for a drain.
 CANCELLATION_GRACE = 1.0
+
+# How WebSocket sessions are closed (RFC 6455 section 7.4, and its registry). 1012 asks the client to come again: there
+# are other workers.
+FAREWELLS = {
+    "reload": (1012, "service restart"),
+    "recycle": (1012, "service restart"),
+    "scale_down": (1012, "service restart"),
+    "stop": (1001, "server is stopping"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +185,7 @@ class Worker:
         server = Server(
             application,
             http=self._settings.http,
+            websocket=self._settings.websocket,
             workers=self._settings.workers,
             root_path=self._settings.app.root_path,
             state=lifespan.state,
@@ -192,7 +203,7 @@ class Worker:
     async def _finish(self, server: Server, drain: Drain) -> None:
         """Drain the server; at `graceful_timeout`, say what is still running, and cancel it."""
         limit = self._settings.workers.graceful_timeout
-        server.begin_drain(drain.linger, accepting=drain.reason == "stop")
+        server.begin_drain(drain.linger, FAREWELLS[drain.reason], accepting=drain.reason == "stop")
         if drain.reason == "stop":
             await asyncio.sleep(min(HANDSHAKE_TIME, limit))
             server.stop_accepting()
@@ -201,7 +212,7 @@ class Worker:
             async with asyncio.timeout(limit):
                 await server.wait_drained()
         except TimeoutError:
-            for running in server.running():
+            for running in (*server.running(), *server.sessions()):
                 self._log.warning(
                     "request cancelled",
                     method=running.method,

@@ -17,7 +17,15 @@ from appserver.master.admin.credentials import CredentialSocket, denial
 from appserver.master.admin.operations import Operations
 from appserver.master.handover import SiteRecord
 from appserver.master.listeners import BoundListener, bind
-from appserver.settings import Address, AdminSettings, HTTPSettings, ListenerSettings, UnixAddress, WorkersSettings
+from appserver.settings import (
+    Address,
+    AdminSettings,
+    HTTPSettings,
+    ListenerSettings,
+    UnixAddress,
+    WebSocketSettings,
+    WorkersSettings,
+)
 from appserver.settings.address import parse_address
 from appserver.telemetry.logs import get_logger
 from appserver.telemetry.scoreboard import Scoreboard, WorkerSlot, WorkerState
@@ -73,6 +81,7 @@ class Site:
         self._server = Server(
             AdminApplication(master, denial if self._controls else None),
             http=_HTTP,
+            websocket=WebSocketSettings(enabled=False),
             workers=_LIMITS,
             root_path="",
             state={},

@@ -67,14 +67,20 @@ class WebSocketSettings(Section):
     max_message_size: Size = 16 * 1024 * 1024
     """The largest message, after decompression; a larger one closes the session with code 1009. 0: no limit."""
 
+    message_timeout: Duration = 300
+    """How long a message may take to arrive, from its first byte to its last; then the session is closed with code 1008.
+    0: no limit."""
+
     max_queue: Count = 32
-    """How many messages wait for the application before no more are read from the connection. 0: no limit."""
+    """How many messages wait for the application before no more are read from the connection; less if they are large
+    (64 KiB together). 0: no limit but that."""
 
     ping_interval: Duration = 20
     """How often a ping is sent to the client. 0: never."""
 
     ping_timeout: Duration = 20
-    """How long the pong may take; then the session is closed. 0: no limit."""
+    """How long the client may send nothing after a ping, neither the pong nor anything else; then the session is ended.
+    0: no limit."""
 
     compression: Flag = True
     """Accept permessage-deflate from clients that offer it."""

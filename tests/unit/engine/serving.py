@@ -12,7 +12,7 @@ from typing import Any
 from appserver.asgi.types import ASGIApplication
 from appserver.engine.listener import Listener
 from appserver.engine.server import Server
-from appserver.settings import HTTPSettings, WorkersSettings
+from appserver.settings import HTTPSettings, WebSocketSettings, WorkersSettings
 from appserver.telemetry.scoreboard import Scoreboard
 from appserver.telemetry.slot import WorkerSlot
 from tests.unit.engine.world import Log, Response, parse
@@ -90,6 +90,7 @@ async def serving(
     slot: WorkerSlot | None = None,
     workers: WorkersSettings | None = None,
     state: dict[str, Any] | None = None,
+    websocket: WebSocketSettings | None = None,
     **http: Any,
 ) -> AsyncIterator[Served]:
     """Serve until the end of the block, then drain."""
@@ -99,6 +100,7 @@ async def serving(
     server = Server(
         application,
         http=HTTPSettings(**http),
+        websocket=websocket or WebSocketSettings(),
         workers=workers or WorkersSettings(),
         root_path="",
         state=state or {},

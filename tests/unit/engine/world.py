@@ -17,7 +17,8 @@ from appserver.engine.connection import Connection
 from appserver.engine.request_id import RequestIDs
 from appserver.engine.scope import scope_template
 from appserver.engine.service import Service
-from appserver.settings import HTTPSettings, ProxySettings
+from appserver.settings import HTTPSettings, ProxySettings, WebSocketSettings
+from appserver.telemetry.access_format import SessionEnd
 from appserver.telemetry.scoreboard import Scoreboard
 from appserver.telemetry.slot import WorkerSlot
 
@@ -108,6 +109,10 @@ class FakeTransport(asyncio.Transport):
     @property
     def octets(self) -> bytes:
         return b"".join(self.writes)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        assert isinstance(protocol, asyncio.Protocol)
+        self.protocol = protocol
 
     def write(self, data: Any) -> None:
         assert not self.half_closed, "written after the end"
@@ -245,11 +250,13 @@ class Client:
     async def send(self, *octets: bytes) -> None:
         for piece in octets:
             assert self.transport.reading, "the server does not read"
-            self.connection.data_received(piece)
+            assert self.transport.protocol is not None
+            self.transport.protocol.data_received(piece)
             await settle()
 
     async def half_close(self) -> None:
-        if not self.connection.eof_received():
+        assert self.transport.protocol is not None
+        if not self.transport.protocol.eof_received():
             self.transport.close()
         await settle()
 
@@ -257,7 +264,8 @@ class Client:
         """Reset the connection."""
         if not self.transport.closed:
             self.transport.closed = True
-            self.connection.connection_lost(ConnectionResetError())
+            assert self.transport.protocol is not None
+            self.transport.protocol.connection_lost(ConnectionResetError())
         await settle()
 
     def responses(self, methods: str = "") -> list[Response]:
@@ -280,6 +288,7 @@ class AccessLines:
     lines: list[tuple[str, int, int, int, str | None]] = field(default_factory=list)
     clients: list[tuple[str, int] | None] = field(default_factory=list)
     ids: list[str | None] = field(default_factory=list)
+    sessions: list[SessionEnd] = field(default_factory=list)
 
     def request(
         self,
@@ -297,6 +306,14 @@ class AccessLines:
         self.ids.append(request_id)
         self.lines.append((f"{head.method} {head.path}", status, received, sent, outcome))
 
+    def session(
+        self, head: Any, client: tuple[str, int] | None, end: SessionEnd, request_id: str | None = None
+    ) -> None:
+        assert end.seconds >= 0
+        self.clients.append(client)
+        self.ids.append(request_id)
+        self.sessions.append(end)
+
 
 class World:
     """A service with connections in memory. To be made inside a running loop."""
@@ -305,6 +322,7 @@ class World:
         self,
         application: ASGIApplication,
         http: HTTPSettings | None = None,
+        websocket: WebSocketSettings | None = None,
         *,
         admission: Admission | None = None,
         state: dict[str, Any] | None = None,
@@ -322,6 +340,7 @@ class World:
         self.service = Service(
             application,
             http=http or HTTPSettings(server_header="", date_header=False),
+            websocket=websocket or WebSocketSettings(),
             admission=admission,
             root_path=root_path,
             state=state or {},

@@ -44,6 +44,7 @@ def test_a_plain_head_has_plain_attributes() -> None:
         "keep_alive": True,
         "expect_continue": False,
         "upgrade": None,
+        "may_upgrade": False,
         "accepts_trailers": False,
         "forwarded": False,
     }
@@ -213,19 +214,23 @@ class TestConnection:
     def test_an_upgrade_needs_both_fields(self) -> None:
         upgrade, connection = (b"upgrade", b"WebSocket"), (b"connection", b"keep-alive, Upgrade")
         assert read(upgrade, connection).upgrade == b"websocket"
-        assert read(upgrade).upgrade is None
-        assert read(connection).upgrade is None
+        assert read(upgrade, connection).may_upgrade
+        assert read(upgrade).upgrade == b"websocket"
+        assert not read(upgrade).may_upgrade
+        assert not read(connection).may_upgrade
 
     def test_several_protocols_are_joined(self) -> None:
         fields = ((b"upgrade", b"h2c"), (b"upgrade", b"websocket"), (b"connection", b"upgrade"))
         assert read(*fields).upgrade == b"h2c,websocket"
 
     def test_no_upgrade_from_http_1_0(self) -> None:
-        assert read((b"upgrade", b"websocket"), (b"connection", b"upgrade"), version=b"1.0").upgrade is None
+        assert not read((b"upgrade", b"websocket"), (b"connection", b"upgrade"), version=b"1.0").may_upgrade
 
     @pytest.mark.parametrize("framing", [(b"content-length", b"5"), (b"transfer-encoding", b"chunked")])
     def test_no_upgrade_with_a_body(self, framing: tuple[bytes, bytes]) -> None:
-        assert read((b"upgrade", b"websocket"), (b"connection", b"upgrade"), framing).upgrade is None
+        head = read((b"upgrade", b"websocket"), (b"connection", b"upgrade"), framing)
+        assert head.upgrade is None
+        assert not head.may_upgrade
 
     def test_an_upgrade_with_an_empty_body(self) -> None:
         fields = ((b"upgrade", b"websocket"), (b"connection", b"upgrade"), (b"content-length", b"0"))

@@ -80,7 +80,7 @@ class TestCounting:
 
     def test_messages_errors_and_refusals_are_counted(self, board: Scoreboard) -> None:
         slot = begin(board)
-        slot.message_received()
+        slot.messages_received(1)
         slot.message_sent()
         slot.message_sent()
         slot.application_error()

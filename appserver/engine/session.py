@@ -1,0 +1,286 @@
+"""A WebSocket session: handshake, messages, closing handshake, as ASGI sees them (ASGI WebSocket specification, 2.5).
+
+    CONNECTING ──websocket.accept──▶ OPEN ──websocket.close, drain──▶ CLOSING ──the client's close──▶ CLOSED
+      │  │                             └──the client's close, a violation, connection lost────────────▲
+      │  └──http.response.start──▶ DENYING ──http.response.body, the last──▶──────────────────────────│
+      └──websocket.close (403), failure of the application, client gone──▶────────────────────────────┘
+
+It takes the connection over from the one that has read the head of the request. What octets mean is decided by
+`FrameProtocol`; this is the flow between that, the transport and the application. `SessionLink`, on which it stands, is
+about the client; this class about the application.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from appserver.asgi.types import ASGIApplication, Message, Scope
+from appserver.engine import refusal
+from appserver.engine.exchange import ClientDisconnected
+from appserver.engine.failure import ENDS_WORKER, report_session_failure
+from appserver.engine.link import Link
+from appserver.engine.scope import websocket_scope
+from appserver.engine.service import Service, start_task
+from appserver.engine.session_link import CLOSED, CLOSING, CONNECTING, DENYING, OPEN, SessionLink
+from appserver.errors import RequestError
+from appserver.http.head import RequestHead
+from appserver.http.response import ResponseError, error_response
+from appserver.http.switching import switching_protocols
+from appserver.proxy import Address
+from appserver.telemetry.logs import REQUEST_ID
+from appserver.websocket.handshake import is_attempt, shake_hands
+from appserver.websocket.protocol import BINARY, TEXT, FrameProtocol
+
+NORMAL: Final = 1000
+INTERNAL_ERROR: Final = 1011
+
+MESSAGES: Final = {
+    "http.response.body",
+    "http.response.start",
+    "websocket.accept",
+    "websocket.close",
+    "websocket.send",
+}
+
+
+class Session(SessionLink):
+    """`receive` and `send` of one session."""
+
+    __slots__ = ("_announced",)
+
+    def begin(self, connection: Link, client: Address | None, template: dict[str, Any], rest: bytes) -> None:
+        """Take the connection over, with what has arrived behind the head, and call the application."""
+        service = self._service
+        self._client = client
+        self._announced = False  # the application has been told that a client wants to connect
+        connection.hand_over(self)
+        self.started = now = service.clock()
+        self._finish_by = self.deadline = now + service.request_timeout
+        self.encoder.begin(self.head.method, self.head.http_version, keep_alive=False)
+        service.slot.request_started()
+        service.sessions.add(self)
+        if rest:
+            self._take_early(rest)
+        scope = websocket_scope(template, self.head, self._client, service.state, self._handshake.subprotocols)
+        if service.request_ids is not None and self.request_id is not None:
+            scope["state"]["request_id"] = self.request_id
+            self.encoder.id_field = service.request_ids.prefix + self.request_id.encode()
+        running = self._run(service.application, scope)
+        task = start_task(running, loop=service.loop, context=service.context.copy())
+        self.task = None if task.done() else task
+
+    async def _run(self, application: ASGIApplication, scope: Scope) -> None:
+        """Call the application; the body of its task."""
+        if self.request_id is not None:
+            REQUEST_ID.set(self.request_id)  # as for a request, see `Exchange.run`
+        try:
+            await application(scope, self.receive, self.send)
+        except BaseException as error:  # noqa: BLE001  # whatever an application raises ends its session, not the worker
+            self._application_ended(error)
+        else:
+            self._application_ended(None)
+        self.task = None
+        self._service.sessions.discard(self)
+
+    async def receive(self) -> Message:
+        """The next message; before the first, websocket.connect; after the last, websocket.disconnect."""
+        if not self._announced:
+            self._announced = True
+            return {"type": "websocket.connect"}
+        while True:
+            protocol = self.protocol
+            if protocol is not None and protocol.messages:
+                message = protocol.messages.pop(0)
+                if not protocol.messages:
+                    protocol.queued = 0
+                if type(message) is str:
+                    return {"type": "websocket.receive", "text": message}
+                return {"type": "websocket.receive", "bytes": message}
+            if self.disconnect is not None:
+                return self.disconnect.copy()
+            if not self._reading and protocol is not None:
+                self._go_on()
+                if protocol.messages or self.phase == CLOSED:
+                    continue
+            future = self._service.loop.create_future()
+            self._receivers.append(future)
+            try:
+                await future
+            finally:
+                self._receivers.remove(future)
+
+    async def send(self, message: Message) -> None:
+        """Take a message of the application; raises ResponseError, and ClientDisconnected (an OSError)."""
+        kind = message["type"]
+        if self.phase != OPEN or kind != "websocket.send":
+            await self._send_other(kind, message)
+            return
+        text = message.get("text")
+        if text is None:
+            data, head = _octets(kind, message.get("bytes")), BINARY
+        else:
+            data, head = _encoded(text), TEXT
+        self.send_message(data, head)
+        if self.congested:
+            await self.writable()
+            if self.phase == CLOSED:
+                raise self._gone()
+
+    async def _send_other(self, kind: object, message: Message) -> None:
+        phase = self.phase
+        if phase == CONNECTING and kind == "websocket.accept":
+            self._accept(message)
+        elif phase == OPEN and kind == "websocket.close":
+            self.close(*_close_code(message))
+            self.stop_receiving(self.close_code, self.close_reason)
+        elif phase == CONNECTING and kind == "websocket.close":
+            self.encoder.start(403, ())
+            self._deny(b"", more=False)
+        elif phase == CONNECTING and kind == "http.response.start":
+            self.encoder.start(message["status"], message.get("headers", ()))
+            self.phase = DENYING
+        elif phase == DENYING and kind == "http.response.body":
+            self._deny(_octets(kind, message.get("body", b"")), more=message.get("more_body", False))
+            await self.writable()
+        else:
+            raise self._misplaced(kind)
+
+    def _accept(self, message: Message) -> None:
+        handshake, service = self._handshake, self._service
+        subprotocol = message.get("subprotocol")
+        if subprotocol is not None and subprotocol not in handshake.subprotocols:
+            raise ResponseError(
+                f"the subprotocol {subprotocol!r} of websocket.accept is none of those that the client offers"
+                f" ({', '.join(handshake.subprotocols) or 'it offers none'}): take one of scope['subprotocols'], or None"
+            )
+        agreed = [("sec-websocket-accept", handshake.accept)]
+        if subprotocol is not None:
+            agreed.append(("sec-websocket-protocol", subprotocol))
+        if handshake.extensions_field is not None:
+            agreed.append(("sec-websocket-extensions", handshake.extensions_field))
+        fields = message.get("headers") or ()
+        self.write([switching_protocols(service.defaults, agreed, fields, self.encoder.id_field)])
+        self._count_request(101)
+        limits = service.session_limits
+        self.open(FrameProtocol(handshake.extensions, max_size=limits.max_message_size, max_queue=limits.max_queue))
+        if service.draining:
+            self.drain()
+
+    def _deny(self, data: bytes, *, more: bool) -> None:
+        """Send a piece of a response that is no session."""
+        self.write(self.encoder.body(data, more))
+        if not more:
+            self._finish(1006, "", None)
+            self._linger()
+
+    def _answer(self, error: RequestError, outcome: str) -> None:
+        self.encoder.begin("GET", "1.1", keep_alive=False)
+        self.write(error_response(self.encoder, error))
+        self._finish(1006, "", outcome)
+        self._linger()
+
+    def _application_ended(self, error: BaseException | None) -> None:
+        """The application has raised `error` or (None) returned."""
+        phase = self.phase
+        if error is not None:
+            self._report(error, ("before", "before", "during", "after", "after")[phase] + " the session")
+        elif phase == CONNECTING:
+            self._report(None, "returned without answering: send websocket.accept or websocket.close")
+        elif phase == DENYING:
+            self._report(None, "returned without completing its response: send http.response.body")
+        if phase == CONNECTING:
+            cancelled = isinstance(error, asyncio.CancelledError)
+            self._answer(refusal.application_cancelled() if cancelled else refusal.application_failed(), "error")
+        elif phase == DENYING:
+            self._finish(1006, "", "error")
+            self._reset()
+        elif phase == OPEN:
+            self.close(NORMAL if error is None else INTERNAL_ERROR, "")
+            self.stop_receiving(self.close_code, "")
+        elif phase == CLOSING:
+            self.stop_receiving(self.close_code, self.close_reason)
+        if isinstance(error, ENDS_WORKER):
+            self._service.on_exit()
+
+    def _report(self, error: BaseException | None, detail: str) -> None:
+        over = self.phase >= CLOSING and not self.closed_by_application
+        report_session_failure(self._service, self.head, error, detail, over=over)
+
+    def _application_is_late(self) -> None:
+        """The handshake takes longer than `http.request_timeout`; a session may go on for ever."""
+        if self.phase > DENYING:
+            return
+        error = refusal.application_late(self._service)
+        self._service.slot.rejected(error.reason)
+        task = self.task
+        if self.encoder.on_wire:
+            self._finish(1006, "", "timed_out")
+            self._reset()
+        else:
+            self._answer(error, "timed_out")
+        if task is not None:
+            task.cancel()
+
+    def _gone(self) -> ClientDisconnected:
+        return ClientDisconnected(f"the session has ended (close code {self.close_code})")
+
+    def _misplaced(self, kind: object) -> Exception:
+        phase = self.phase
+        if kind not in MESSAGES:
+            return ResponseError(f"a message of type {kind!r} was sent, which a WebSocket session does not have")
+        if phase >= CLOSING and not self.closed_by_application:
+            return self._gone()
+        if phase >= CLOSING:
+            return ResponseError(
+                f"{kind} was sent after websocket.close, or after the response that denied the session"
+            )
+        if phase == OPEN:
+            return ResponseError(
+                f"{kind} was sent after websocket.accept, behind which only send and close have a place"
+            )
+        if phase == DENYING:
+            return ResponseError(f"{kind} was sent after http.response.start: complete that with http.response.body")
+        return ResponseError(f"{kind} was sent before websocket.accept: accept the session, or close it, first")
+
+
+def take_handshake(service: Service, head: RequestHead) -> Session | None:
+    """The session that a request with an Upgrade field begins; None if that names another protocol. Raises RequestError."""
+    assert head.upgrade is not None
+    if not is_attempt(head.upgrade, head.headers, may_upgrade=head.may_upgrade):
+        return None
+    compression = service.session_limits.compression
+    handshake = shake_hands(head.method, head.http_version, head.headers, compression=compression)
+    return Session(service, head, handshake)
+
+
+def _octets(kind: object, data: Any) -> bytes:
+    if type(data) is bytes:
+        return data
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise ResponseError(f"{kind} has to hold bytes (or text), got {type(data).__name__}")
+    return bytes(data)
+
+
+def _encoded(text: Any) -> bytes:
+    try:
+        data: bytes = text.encode()
+    except (AttributeError, UnicodeEncodeError) as error:
+        raise ResponseError(f"the text of websocket.send has to be a str that UTF-8 can encode ({error})") from error
+    return data
+
+
+def _close_code(message: Message) -> tuple[int, str]:
+    """Code and reason of websocket.close (RFC 6455 section 7.4)."""
+    code, reason = message.get("code", NORMAL), message.get("reason") or ""
+    if not isinstance(code, int) or not (code in CODES or 3000 <= code <= 4999):
+        raise ResponseError(
+            f"the code of websocket.close cannot be sent, got {code!r}: take 1000, 1001, 1003, 1008, 1011 or 3000 to 4999"
+        )
+    if not isinstance(reason, str):
+        raise ResponseError(f"the reason of websocket.close has to be a str, got {type(reason).__name__}")
+    return int(code), reason
+
+
+CODES: Final = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
+"""What may stand in a close frame below 3000; 1005, 1006 and 1015 are for the ends to themselves."""
