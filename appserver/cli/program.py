@@ -16,6 +16,7 @@ from appserver.cli import control, replacement, run
 from appserver.cli.options import Parser, check_parser, run_parser, settings_parser
 from appserver.cli.words import COMMANDS, unknown_word
 from appserver.errors import AppserverError, ControlError, SettingsError, UsageError
+from appserver.telemetry.journal import leads_to_journal, with_priority
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,14 +54,20 @@ def _open_standard_streams() -> None:
 
 def _complain(error: AppserverError) -> None:
     """Print the error for people; the traceback, where there is one, is the application's."""
-    sys.stderr.write(getattr(error, "traceback", ""))
     lines = list(map(str, error.problems)) if isinstance(error, SettingsError) else [str(error)]
-    sys.stderr.writelines(f"appserver: {line}\n" for line in lines)
+    _print_error(getattr(error, "traceback", "") + "".join(f"appserver: {line}\n" for line in lines))
+
+
+def _print_error(text: str) -> None:
+    """Print on standard error; systemd's journal is to know it for an error."""
+    if leads_to_journal(2, os.environ):
+        text = with_priority("error", text.encode(errors="surrogateescape")).decode(errors="surrogateescape")
+    sys.stderr.write(text)
 
 
 def _report_bug() -> int:
-    traceback.print_exc()
-    sys.stderr.write(f"appserver: this is a bug in appserver {__version__}; please report it with the lines above\n")
+    advice = f"appserver: this is a bug in appserver {__version__}; please report it with the lines above\n"
+    _print_error(traceback.format_exc() + advice)
     return AppserverError.exit_code
 
 

@@ -142,11 +142,13 @@ class Announcer:
         loop.call_later(self._notifier.watchdog_limit / 2, self._answer_for_watchdog, loop)
 
     def _is_alive(self) -> bool:
-        """Whether a worker is healthy; that this is asked shows that the master is. Booting and stopping have limits."""
+        """Whether a worker is healthy; that this is asked shows that the master is. Booting and stopping have limits.
+
+        Without any ready worker the supervisor is at work on getting one: a restart of everything would boot into the same
+        trouble, and lose what holds on.
+        """
         if self._supervisor.state in ("booting", "stopping"):
             return True
         oldest = time.monotonic() - HEALTHY_AGE
-        return any(
-            worker.state is WorkerState.READY and self._scoreboard.slot(worker.number - 1).heartbeat_at >= oldest
-            for worker in self._supervisor.workers()
-        )
+        ready = [worker for worker in self._supervisor.workers() if worker.state is WorkerState.READY]
+        return not ready or any(self._scoreboard.slot(worker.number - 1).heartbeat_at >= oldest for worker in ready)

@@ -22,6 +22,7 @@ import structlog
 from appserver.settings import LoggingSettings
 from appserver.telemetry import capture
 from appserver.telemetry.console import Console
+from appserver.telemetry.journal import leads_to_journal, with_priority
 from appserver.telemetry.output import Destination, LogOutput
 from appserver.telemetry.record import Record, to_json
 
@@ -42,7 +43,8 @@ class _Log:
         destination = Destination.file(settings.file, "logging.file") if settings.file else Destination.stream(2)
         self.identity = identity
         self.level = _LEVELS[settings.level]
-        self._format = choose_format(settings.format, destination)
+        form = choose_format(settings.format, destination)
+        self._format = _for_journal(form) if leads_to_journal(destination.fd, os.environ) else form
         self.output = LogOutput(destination, on_full=settings.on_full, report=self._report)
 
     def emit(
@@ -121,6 +123,10 @@ def choose_format(name: Literal["auto", "json", "console"], destination: Destina
     if name == "json" or (name == "auto" and not destination.is_terminal):
         return to_json
     return Console(colours=understands_colours(destination)).format
+
+
+def _for_journal(form: Callable[[Record], bytes]) -> Callable[[Record], bytes]:
+    return lambda record: with_priority(record.level, form(record))
 
 
 def understands_colours(destination: Destination) -> bool:

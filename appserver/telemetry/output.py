@@ -41,6 +41,9 @@ _REPORT_INTERVAL = 10.0
 # "POSIX requires that write(2)s of less than PIPE_BUF bytes be atomic" (pipe(7)): lines of several processes that share
 # a pipe do not tear each other apart, and such a write does not block once poll has reported room.
 _ATOMIC = select.PIPE_BUF
+# To a unix socket, which the journal of systemd reads, the kernel queues this much in one piece (unix(7) promises nothing,
+# but it has always been so), without blocking once poll has reported room.
+_ATOMIC_TO_SOCKET = 32 * 1024
 # O_NONBLOCK is for a FIFO: without it, opening one that nobody reads would block.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 _MODE = 0o640
@@ -61,6 +64,7 @@ class Destination:
         self.path = path
         self.is_terminal = os.isatty(fd)
         self.is_regular = _is_regular(fd)
+        self.atomic = _ATOMIC_TO_SOCKET if stat.S_ISSOCK(os.fstat(fd).st_mode) else _ATOMIC
 
     @classmethod
     def file(cls, path: Path, key: str) -> Destination:
@@ -252,7 +256,7 @@ class LogOutput:
     def _deliver(self, lines: bytes) -> bool:
         """Write; False if it failed, with every line counted that did not get out as a whole."""
         destination = self.destination
-        size = len(lines) + 1 if destination.is_regular else _ATOMIC
+        size = len(lines) + 1 if destination.is_regular else destination.atomic
         # After the disk was full in the middle of a line, the next must not continue its remains.
         repair = int(self._torn)
         lines = repair * b"\n" + lines

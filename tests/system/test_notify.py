@@ -173,6 +173,19 @@ class TestWatchdog:
         os.kill(worker.pid, signal.SIGCONT)
         manager.wait_for("WATCHDOG")
 
+    def test_a_server_whose_workers_cannot_boot_is_left_to_its_own_attempts(
+        self, watched: Server, manager: Manager
+    ) -> None:
+        manager.wait_for("READY")
+        watched.write("application.py", "def app(:\n")
+        [worker] = watched.workers()
+        os.kill(worker.pid, signal.SIGKILL)
+        watched.log.wait_for("worker exited", reason="boot_failed")
+        while manager.listen(0.01):  # what it had said before
+            pass
+        for _ in range(3):
+            manager.wait_for("WATCHDOG")
+
     def test_a_watchdog_for_another_process_is_none_of_ours(self, start_server: StartServer, manager: Manager) -> None:
         start_server(environment={**manager.environment, "WATCHDOG_USEC": "200000", "WATCHDOG_PID": "1"})
         manager.wait_for("READY", skipping=lambda message: "WATCHDOG" not in message)

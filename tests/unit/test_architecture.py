@@ -48,7 +48,7 @@ DOORS = {
         "appserver.master.plan",  # what a zygote's environment is made from
         "appserver.master.program",  # what a service manager has said: sockets, and where to report
         "appserver.master.upgrade",  # the new program has the environment of the old one
-        "appserver.telemetry.logs",  # NO_COLOR and TERM
+        "appserver.telemetry.logs",  # NO_COLOR, TERM and JOURNAL_STREAM
         "appserver.worker.privileges",  # HOME and USER go with the user
     },
     "os._exit": {"appserver.worker.zygote"},
