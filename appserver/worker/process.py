@@ -102,7 +102,7 @@ def run(order: Fork, channel: Channel, stacks: int, inherited: Inheritance) -> i
     asyncio.set_event_loop(loop)
     worker = Worker(loop, channel, inherited.settings, inherited.boot, instruments)
     try:
-        return loop.run_until_complete(worker.run(inherited.application))
+        return worker.live(inherited.application)
     finally:
         # What the application registered runs as at the end of any program, although the process ends by os._exit.
         atexit._run_exitfuncs()
@@ -143,6 +143,22 @@ class Worker:
         self._instruments = instruments
         self._log = get_logger("appserver.worker")
         self._stop: asyncio.Future[Drain] = loop.create_future()
+
+    def live(self, application: ASGIApplication | None) -> int:
+        """Run the event loop for a whole life (see `run`); returns the exit code.
+
+        A task of the application that raises SystemExit takes the loop down with it (as asyncio has it), whatever is
+        being served. What it asks for is the end of the process: that is what it gets, but in order.
+        """
+        life = self._loop.create_task(self.run(application))
+        while True:
+            try:
+                return self._loop.run_until_complete(life)
+            except (SystemExit, KeyboardInterrupt) as error:
+                if life.done():
+                    raise
+                self._log.error("application ended the worker", detail="in a task of its own", exc_info=error)
+                self._stop_with(Drain("stop", self._settings.shutdown.linger))
 
     async def run(self, application: ASGIApplication | None) -> int:
         """Boot, serve until told to stop, drain; returns the exit code. Imports the application unless it is given."""

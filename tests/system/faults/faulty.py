@@ -8,6 +8,7 @@
 /threads          starts a thread that nobody can stop, and answers
 /grow/MIB         keeps so much memory, and answers
 /flood            answers with a gibibyte
+/resign           answers, and a task of its own raises SystemExit
 /die              answers never: the process kills itself
 
 Each leaves a file `reached-PID-ACTION` behind before it begins, so that a test knows when it does. While a file of one
@@ -34,7 +35,7 @@ from tests.support.application import Message, Receive, Send
 from tests.support.application import app as usual
 
 HERE = Path.cwd()
-kept: list[bytearray] = []
+kept: list[object] = []
 
 if (HERE / "hang").exists():
     time.sleep(600)
@@ -109,6 +110,13 @@ async def _flood(send: Send) -> None:
     await send({"type": "http.response.body"})
 
 
+async def _resign() -> None:
+    async def resign() -> None:
+        raise SystemExit(3)
+
+    kept.append(asyncio.create_task(resign()))
+
+
 async def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -121,5 +129,6 @@ MISDEEDS: dict[str, Any] = {
     "stubborn": _stubborn,
     "threads": _threads,
     "grow": _grow,
+    "resign": _resign,
     "die": _die,
 }

@@ -74,3 +74,16 @@ def test_a_blocked_worker_is_reported_with_what_it_was_serving(start_server: Sta
         exited = server.log.wait_for("worker exited", reason="stalled")
     for record in (stacks, exited):
         assert "/sleep/600" in [found["path"] for found in record["serving"]]
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_task_that_raises_system_exit_does_not_take_requests_with_it(start_server: StartServer, loop: str) -> None:
+    server = start_server(faulty({"loop": loop}), files=files())
+    [old] = server.workers()
+    with server.address.connect() as connection:
+        connection.sendall(b"GET /sleep/1 HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+        assert server.request("/resign").text == "hello"
+        server.log.wait_for("application ended the worker")
+        assert connection.makefile("rb").read().endswith(b"slept")
+    server.wait_for_workers(1, without=[old.pid])
+    assert server.request("/").text == "hello"
