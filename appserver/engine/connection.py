@@ -24,7 +24,7 @@ from appserver.engine.scope import http_scope, seen_by_proxy
 from appserver.engine.service import Service, start_task
 from appserver.errors import RequestError
 from appserver.http.head import RequestHead
-from appserver.http.parser import make_parser
+from appserver.http.parser import Parser
 from appserver.http.response import error_response
 from appserver.proxy import Address
 
@@ -46,7 +46,7 @@ class Connection(Responder):
         self._peer = client
         self.trusted = service.trust.trusts(client)  # what the peer says about others is believed
         self._template = template
-        self._parser = make_parser(service.parser, self, service.limits)
+        self._parser = Parser(service.lexer, self, service.limits)
         self._next: Exchange | None = None  # whose application is to be started when the parser returns
         self._session: Session | None = None  # what the connection is to be handed over to when the parser returns
         self._in_head = True  # a head is due

@@ -17,6 +17,7 @@ from appserver.engine.admission import Admission
 from appserver.engine.exchange import Exchange
 from appserver.engine.request_id import RequestIDs
 from appserver.http.head import Limits
+from appserver.http.parser import make_lexer
 from appserver.http.response import DefaultFields
 from appserver.proxy import Trust, make_reader
 from appserver.settings import HTTPSettings, ProxySettings, WebSocketSettings
@@ -76,8 +77,8 @@ class Service:
 
     __slots__ = (
         "access_log", "admission", "application", "background", "body_timeout", "clock", "connections", "context",
-        "date", "defaults", "draining", "farewell", "header_timeout", "join_limit", "keepalive_timeout", "limits",
-        "logger", "loop", "max_body_size", "max_requests", "on_exit", "parser", "read_origin", "request_ids",
+        "date", "defaults", "draining", "farewell", "header_timeout", "join_limit", "keepalive_timeout", "lexer", "limits",
+        "logger", "loop", "max_body_size", "max_requests", "on_exit", "read_origin", "request_ids",
         "request_timeout", "root_path", "session_limits", "sessions", "slot", "speaks_websocket", "state", "trust",
         "vacated", "write_timeout",
     )  # fmt: skip
@@ -117,7 +118,7 @@ class Service:
         # Each request gets a copy of this one. The present context is that of whoever the engine is called by, which may
         # be an application that serves another request.
         self.context = copy_context()
-        self.parser = http.parser
+        self.lexer = make_lexer(http.parser)
         self.limits = Limits(
             max_target_size=http.max_target_size or sys.maxsize,
             max_header_size=http.max_header_size or sys.maxsize,

@@ -8,7 +8,7 @@ from appserver.http.grammar import Fields, Lexed
 
 
 class HttptoolsLexer:
-    """Lexes the heads of one connection; declines what llhttp reads differently from the grammar."""
+    """Lexes heads; declines what llhttp reads differently from the grammar."""
 
     __slots__ = ("_collector", "_llhttp")
 

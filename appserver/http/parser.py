@@ -34,7 +34,7 @@ class Handler(Protocol):
 
 
 class Lexer(Protocol):
-    """Takes heads apart for one connection, faster than `grammar.lex` or by other means."""
+    """Takes heads apart, faster than `grammar.lex` or by other means; between two heads it remembers nothing."""
 
     def lex(self, raw: bytes) -> Lexed | None:
         """Return exactly what `grammar.lex` returns for these octets, or None to leave them to it.
@@ -241,6 +241,6 @@ class Parser:
 LEXERS: dict[str, Callable[[], Lexer]] = {"auto": HttptoolsLexer, "httptools": HttptoolsLexer, "h11": H11Lexer}
 
 
-def make_parser(name: str, handler: Handler, limits: Limits) -> Parser:
-    """Make the parser for one connection; `name` is the setting `http.parser`: auto, httptools or h11."""
-    return Parser(LEXERS[name](), handler, limits)
+def make_lexer(name: str) -> Lexer:
+    """Make a lexer, which any number of parsers may share; `name` is the setting `http.parser`: auto, httptools or h11."""
+    return LEXERS[name]()

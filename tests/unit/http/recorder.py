@@ -8,7 +8,7 @@ from typing import Any
 
 from appserver.errors import RequestError
 from appserver.http.head import Limits, RequestHead
-from appserver.http.parser import Parser, make_parser
+from appserver.http.parser import Handler, Parser, make_lexer
 
 BACKENDS = ("httptools", "h11")
 
@@ -50,6 +50,11 @@ class Recorder:
     def on_end(self) -> None:
         assert not self.requests[-1].complete, "two ends"
         self.requests[-1].complete = True
+
+
+def make_parser(backend: str, handler: Handler, limits: Limits) -> Parser:
+    """A parser with a lexer of its own; `backend` as `http.parser`."""
+    return Parser(make_lexer(backend), handler, limits)
 
 
 @dataclass

@@ -6,9 +6,8 @@ import pytest
 
 from appserver.errors import RequestError
 from appserver.http.head import Limits
-from appserver.http.parser import make_parser
 from tests.unit.http.corpus import BAD, CASES, CHUNKED, GET, GOOD, NEXT, POST, UPGRADE, Bad, Good
-from tests.unit.http.recorder import BACKENDS, Recorder, octets, outcome
+from tests.unit.http.recorder import BACKENDS, Recorder, make_parser, octets, outcome
 
 backends = pytest.mark.parametrize("backend", BACKENDS)
 corpus = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
