@@ -13,6 +13,7 @@ from appserver.cli.client import ControlClient, Refused, wait_for_end
 from appserver.cli.options import Parser
 from appserver.cli.output import show
 from appserver.cli.status import as_table
+from appserver.cli.top import watch
 from appserver.errors import ControlError, UsageError
 from appserver.settings.lookup import look_up
 
@@ -51,6 +52,10 @@ def _configured_path(command: str, config: Path | None, environ: Mapping[str, st
 def _status(client: ControlClient, options: argparse.Namespace) -> None:
     status = client.get("/status")
     show(json.dumps(status, indent=2) + "\n" if options.json else as_table(status, _unreadiness(client)))
+
+
+def _top(client: ControlClient, options: argparse.Namespace) -> None:
+    watch(lambda: client.get("/activity"), options.interval, once=options.once)
 
 
 def _unreadiness(client: ControlClient) -> str:
@@ -143,6 +148,19 @@ def _status_parser() -> Parser:
     return parser
 
 
+def _top_parser() -> Parser:
+    parser = _parser("top", "Show what the workers are doing, again and again; press q to quit.")
+    parser.add_argument(
+        "--interval", metavar="SECONDS", type=_interval, default=1.0, help="between two looks (default: 1)"
+    )
+    parser.add_argument("--once", action="store_true", help="look twice, and print what has happened between")
+    return parser
+
+
+def _interval(text: str) -> float:
+    return max(0.1, seconds(text))
+
+
 def _reload_parser() -> Parser:
     text = (
         "Boot new workers from new code and settings. Exit code 0 when they serve, 1 (with the reason) if they do not."
@@ -182,6 +200,7 @@ COMMANDS = {
     name: _command(name, parser, body)
     for name, parser, body in (
         ("status", _status_parser, _status),
+        ("top", _top_parser, _top),
         ("reload", _reload_parser, _reload),
         ("scale", _scale_parser, _scale),
         ("stop", _stop_parser, _stop),

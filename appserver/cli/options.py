@@ -29,6 +29,7 @@ commands:
 
 commands to a running server, through its control socket (admin.control):
   status                how it is, and how its workers are
+  top                   what its workers are doing, live
   reload                boot new workers from new code and settings; waits until they serve
   scale N               have N workers
   stop                  stop gracefully, or at once with --now; waits for the end

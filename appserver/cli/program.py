@@ -15,7 +15,7 @@ from appserver import __version__
 from appserver.cli import control, replacement, run
 from appserver.cli.options import Parser, check_parser, run_parser, settings_parser
 from appserver.cli.words import COMMANDS, unknown_word
-from appserver.errors import AppserverError, ControlError, SettingsError, UsageError
+from appserver.errors import AppserverError, SettingsError, UsageError
 from appserver.telemetry.journal import leads_to_journal, with_priority
 
 
@@ -79,8 +79,6 @@ def _dispatch(arguments: list[str]) -> int:
         return replacement.WORDS[word](arguments[1:])
     if word not in COMMANDS:
         raise UsageError(unknown_word(word))
-    if word not in _COMMANDS:
-        raise ControlError(f"{word}: not supported yet")
     parser, command = _COMMANDS[word]
     return command(parser().parse(arguments[1:]))
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 WIDTH = 80
+
+# A worker whose last heartbeat is older than this, in seconds, has a blocked event loop: it beats twice a second.
+BLOCKED_AFTER = 2.0
 
 Worker = Mapping[str, Any]
 
@@ -32,12 +35,32 @@ def _last_reload(reload: Mapping[str, Any] | None, now: datetime) -> str:
     return f"last reload {age(reload['at'], now)} ago: {reload['result']}, {reload['reason']}"
 
 
+def shown_state(worker: Worker) -> str:
+    """The state of a worker, or that its event loop does not turn."""
+    blocked = worker["state"] == "ready" and (worker["heartbeat_age_seconds"] or 0.0) > BLOCKED_AFTER
+    return "blocked" if blocked else str(worker["state"])
+
+
+def columns(rows: Sequence[Mapping[str, str]], left: Collection[str] = ()) -> list[str]:
+    """Rows as lines, below their names; cells are right-aligned but those of the columns in `left`."""
+    names = list(rows[0]) if rows else []
+    table = [names, *(list(row.values()) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        " ".join(
+            cell.ljust(width) if name in left else cell.rjust(width)
+            for name, cell, width in zip(names, row, widths, strict=True)
+        ).rstrip()
+        for row in table
+    ]
+
+
 def _rows(workers: list[Worker], now: datetime) -> list[str]:
-    columns: dict[str, Callable[[Worker], str]] = {
+    cells: dict[str, Callable[[Worker], str]] = {
         "ID": lambda worker: str(worker["id"]),
         "PID": lambda worker: str(worker["pid"] or "-"),
         "GEN": lambda worker: str(worker["generation"]),
-        "STATE": lambda worker: str(worker["state"]),
+        "STATE": shown_state,
         "UP": lambda worker: age(worker["started_at"], now),
         "REQUESTS": lambda worker: number(worker["requests"]),
         "RUNNING": lambda worker: number(worker["in_progress"]),
@@ -46,9 +69,7 @@ def _rows(workers: list[Worker], now: datetime) -> list[str]:
         "MEMORY": lambda worker: size(worker["rss_bytes"]),
         "LAG": lambda worker: lag(worker["loop_lag_seconds"]),
     }
-    table = [list(columns), *([show(worker) for show in columns.values()] for worker in workers)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [" ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
+    return columns([{name: show(worker) for name, show in cells.items()} for worker in workers])
 
 
 def age(since: str | None, now: datetime) -> str:

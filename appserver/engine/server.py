@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,13 @@ from appserver.engine.service import Logger, Service
 from appserver.engine.waiters import Waiters
 from appserver.settings import HTTPSettings, ProxySettings, RequestIDSettings, WebSocketSettings, WorkersSettings
 from appserver.telemetry.access_log import AccessLog
-from appserver.telemetry.slot import WorkerSlot
+from appserver.telemetry.slot import Serving, WorkerSlot
 
 if TYPE_CHECKING:
     from appserver.engine.session import Session
+
+
+T = TypeVar("T", Exchange, Session)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,19 @@ class Server:
             if session.task is not None
         ]
 
+    def oldest(self, limit: int) -> list[Serving]:
+        """Up to `limit` requests that are being served, the oldest first; then sessions, if there is room.
+
+        May be called from another thread, which sees them while the event loop is blocked by one of them.
+        """
+        # Making a list of a set is one step for other threads, going through it is not.
+        exchanges = [connection.exchange for connection in list(self._service.connections)]
+        exchanges += list(self._service.background)
+        begun = [exchange for exchange in exchanges if exchange is not None and exchange.started]
+        requests = [Serving(one.head.method, one.head.path, one.started) for one in _oldest(limit, begun)]
+        sessions = _oldest(limit - len(requests), list(self._service.sessions))
+        return requests + [Serving("WEBSOCKET", one.head.path, one.started) for one in sessions]
+
     def cancel(self) -> None:
         """Cancel the tasks of all applications at work. Who has got nothing of a response gets a 503."""
         at_work: list[Exchange | Session] = [*self._exchanges(), *self._service.sessions]
@@ -193,3 +210,7 @@ class Server:
     def _exchanges(self) -> list[Exchange]:
         current = [connection.exchange for connection in self._service.connections]
         return [exchange for exchange in (*current, *self._service.background) if exchange is not None]
+
+
+def _oldest(limit: int, work: Iterable[T]) -> list[T]:
+    return heapq.nsmallest(limit, work, key=lambda one: one.started)

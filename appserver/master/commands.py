@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from appserver import __version__
 from appserver.errors import ControlError
 from appserver.master.admin.operations import NoSuchWorkerError
-from appserver.master.children import resident_memory
+from appserver.master.children import processor_time, resident_memory
 from appserver.master.figures import collect, shown_state
 from appserver.master.listeners import ListenerSet
 from appserver.master.verdicts import Verdict
@@ -63,6 +63,30 @@ class Commands:
             "listeners": self._listeners.names(),
             "last_reload": last and {"result": last.result, "reason": last.reason, "at": _moment(last.at)},
             "workers": [self._worker(worker) for worker in self._supervisor.workers()],
+        }
+
+    def activity(self) -> dict[str, Any]:
+        """The whole state with what a view of the last seconds is made from: two of these, and their difference.
+
+        `buckets` are the upper bounds of `durations`, which count requests in each bucket alone, and one beyond.
+        """
+        totals = self._scoreboard.totals()
+        now = time.monotonic()
+        status = self.status()
+        for shown, worker in zip(status["workers"], self._supervisor.workers(), strict=True):
+            slot = self._scoreboard.slot(worker.number - 1)
+            shown["durations"] = slot.durations
+            shown["cpu_seconds"] = processor_time(worker.pid) if worker.pid is not None else 0.0
+            shown["running"] = [
+                {"method": method, "path": path, "age_seconds": round(now - since, 3)}
+                for method, path, since in slot.serving
+            ]
+        return {
+            **status,
+            "unreadiness": self.unreadiness(),
+            "clock": now,
+            "buckets": list(self._scoreboard.buckets),
+            "durations": [count for _, count in totals.duration_buckets],
         }
 
     async def metrics(self, accept: str) -> Exposition:

@@ -42,7 +42,7 @@ class Observer:
         )
 
     def serving(self, worker: WorkerHandle) -> tuple[Request, ...]:
-        """What the worker was serving at its last heartbeat."""
+        """What the worker is serving, as it was last seen."""
         now = time.monotonic()
         found = self._scoreboard.slot(worker.number - 1).serving
         return tuple(Request(method, path, now - since) for method, path, since in found)

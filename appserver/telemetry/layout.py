@@ -136,7 +136,7 @@ def table(buckets: Sequence[float]) -> tuple[Field, ...]:
         Field("started_at", "gauge", "float"),
         Field("heartbeat_at", "gauge", "float"),
         Field("loop_lag", "gauge", "float"),
-        # What was being served at the last heartbeat, for the report if the worker dies.
+        # What is being served: for people, and for the report if the worker dies.
         Field("serving", "gauge", "text", cells=256),
     )
 

@@ -195,7 +195,7 @@ class WorkerSlot:
 
     @property
     def serving(self) -> list[Serving]:
-        """What was being served at the last heartbeat, the oldest first: some of it, if it is much.
+        """What was being served half a second ago, or sooner, the oldest first: some of it, if it is much.
 
         Empty, too, if the worker has died while it wrote this, or has not written what it should.
         """
@@ -230,6 +230,11 @@ class WorkerSlot:
     def requests(self) -> int:
         """How many requests have finished."""
         return sum(self._ints[self._durations : self._durations + len(self._bounds) + 1])
+
+    @property
+    def durations(self) -> list[int]:
+        """How many requests have finished in each bucket of the histogram alone; the last one has no upper bound."""
+        return self._ints[self._durations : self._durations + len(self._bounds) + 1].tolist()
 
     @property
     def in_progress(self) -> int:

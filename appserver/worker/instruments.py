@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 
 from appserver.engine.server import Server
@@ -11,7 +12,7 @@ from appserver.settings import Settings
 from appserver.telemetry.access_log import AccessLog
 from appserver.telemetry.logs import configure, handle_loop_exceptions
 from appserver.telemetry.scoreboard import WorkerSlot
-from appserver.telemetry.slot import Serving
+from appserver.telemetry.slot import MAX_SERVING
 from appserver.worker.messages import Fork
 
 # Seconds between two heartbeats; the master looks about once a second.
@@ -31,6 +32,8 @@ class Instruments:
         slot.begin(pid=os.getpid(), generation=generation)
         self.log_output = configure(settings.logging, process="worker", worker=order.number, generation=generation)
         self.log_output.start_writer()
+        self._ended = threading.Event()
+        self._reporter = threading.Thread(target=self._report_serving, name="appserver-serving", daemon=True)
         self.access_log: AccessLog | None = None
         if settings.access_log.enabled:
             self.access_log = AccessLog(settings.access_log)
@@ -42,6 +45,7 @@ class Instruments:
         """
         self._loop = loop
         handle_loop_exceptions(loop)
+        self._reporter.start()
         self._beat_due = time.monotonic()
         self._beat()
         if self.access_log is not None:
@@ -55,6 +59,7 @@ class Instruments:
 
     def close(self) -> None:
         """Write out what is buffered, for a bounded time."""
+        self._ended.set()
         if self.access_log is not None:
             self.access_log.close()
         self.log_output.close()
@@ -63,11 +68,17 @@ class Instruments:
         now = time.monotonic()
         self.slot.heartbeat(now, max(0.0, now - self._beat_due))
         self.slot.log_lines_dropped = self.log_output.dropped + (self.access_log.dropped if self.access_log else 0)
-        if self.server is not None:
-            running = self.server.running()
-            self.slot.serving = [Serving(found.method, found.path, now - found.age) for found in running]
         self._beat_due = now + HEARTBEAT_INTERVAL
         self._loop.call_later(HEARTBEAT_INTERVAL, self._beat)
+
+    def _report_serving(self) -> None:
+        """Show what is being served, so that it is known of a worker that blocks or dies; the body of a thread.
+
+        The heartbeat must be the loop's own, this must not: the request that blocks the loop is the one to be shown.
+        """
+        while not self._ended.wait(HEARTBEAT_INTERVAL):
+            if self.server is not None:
+                self.slot.serving = self.server.oldest(MAX_SERVING)
 
     def _flush(self, access_log: AccessLog) -> None:
         access_log.flush()

@@ -30,11 +30,13 @@ def test_the_demo_settings_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_settings_in_the_readme_are_valid(tmp_path: Path) -> None:
-    [example] = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
-    tomllib.loads(example)
+    first, *others = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
     file = tmp_path / "server.toml"
-    file.write_text(example)
+    file.write_text(first)
     assert load(file, environ={}, overrides=()).settings.workers.count == 4
+    for part in others:
+        file.write_text(part)
+        load(file, environ={"APPSERVER_APP__TARGET": "main:app"}, overrides=())
 
 
 def test_every_local_link_leads_somewhere() -> None:

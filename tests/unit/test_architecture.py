@@ -67,7 +67,6 @@ LIBRARIES = {
     "pydantic": {"appserver.settings"},
     "pydantic_core": {"appserver.settings"},
     "pydantic_settings": {"appserver.settings"},
-    "rich": {"appserver.cli"},
     "setproctitle": {"appserver.master", "appserver.worker"},
     "structlog": {"appserver.telemetry"},
     "uvloop": {"appserver.worker"},

@@ -220,10 +220,9 @@ class TestWords:
     ) -> None:
         assert expected in refused(*arguments)
 
-    def test_a_command_that_is_not_built_yet_is_known(self, refused: Callable[..., str]) -> None:
-        assert refused("top", "--json", "3", code=1) == "appserver: top: not supported yet\n"
-
-    @pytest.mark.parametrize("command", ["status", "reload", "scale 3", "stop", "stacks", "reopen-logs", "upgrade"])
+    @pytest.mark.parametrize(
+        "command", ["status", "top", "reload", "scale 3", "stop", "stacks", "reopen-logs", "upgrade"]
+    )
     def test_a_command_to_a_running_server_wants_to_know_which(self, refused: Callable[..., str], command: str) -> None:
         said = refused(*command.split())
         assert "which server? " in said

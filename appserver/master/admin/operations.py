@@ -20,6 +20,9 @@ class Operations(Protocol):
     def status(self) -> dict[str, Any]:
         """The whole state, fit for JSON."""
 
+    def activity(self) -> dict[str, Any]:
+        """The whole state with what a view of the last seconds is made from, fit for JSON."""
+
     def unreadiness(self) -> str | None:
         """Why the server is not ready to serve; None if it is."""
 

@@ -126,6 +126,10 @@ async def _upgrade(master: Operations, request: Request) -> Answer:
     return data(200, {"result": "ok", "reason": await master.upgrade()})
 
 
+async def _activity(master: Operations, _request: Request) -> Answer:
+    return data(200, master.activity())
+
+
 async def _stacks(master: Operations, request: Request) -> Answer:
     number = request.query.get("worker")
     if number is not None and not (number.isascii() and number.isdigit() and len(number) < 10):
@@ -148,5 +152,6 @@ CONTROLLING: Mapping[str, Route] = {
     "/reopen-logs": Route("POST", _reopen_logs),
     "/upgrade": Route("POST", _upgrade),
     "/stacks": Route("GET", _stacks),
+    "/activity": Route("GET", _activity),
 }
 """What changes the server, or shows what is in the application: for the control socket alone."""

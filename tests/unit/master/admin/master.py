@@ -29,6 +29,9 @@ class FakeMaster:
     def status(self) -> dict[str, Any]:
         return dict(READY)
 
+    def activity(self) -> dict[str, Any]:
+        return {**READY, "durations": [1, 2]}
+
     async def metrics(self, accept: str) -> Exposition:
         return Exposition(b"appserver_generation 2.0\n", accept or "text/plain")
 

@@ -8,7 +8,7 @@ from appserver.master.admin.credentials import denial
 from appserver.master.verdicts import Verdict
 from tests.unit.master.admin.master import READY, FakeMaster, ask
 
-CONTROLLING = ["/reload", "/scale", "/stop", "/reopen-logs", "/upgrade", "/stacks"]
+CONTROLLING = ["/reload", "/scale", "/stop", "/reopen-logs", "/upgrade", "/stacks", "/activity"]
 
 
 @pytest.fixture
@@ -86,6 +86,9 @@ class TestControlling:
     def test_what_is_not_supported_yet_says_so(self, master: FakeMaster) -> None:
         answer = ask(master, "POST", "/upgrade")
         assert (answer.status, answer.text) == (501, "not supported yet: upgrade in place\n")
+
+    def test_activity_is_the_state_with_what_is_going_on(self, master: FakeMaster) -> None:
+        assert ask(master, "GET", "/activity").data == {**READY, "durations": [1, 2]}
 
     def test_stacks_are_those_of_one_worker_or_of_all(self, master: FakeMaster) -> None:
         assert ask(master, "GET", "/stacks").data["workers"][0]["threads"] == "here"
