@@ -6,7 +6,7 @@ import asyncio
 import heapq
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +24,6 @@ from appserver.telemetry.slot import Serving, WorkerSlot
 
 if TYPE_CHECKING:
     from appserver.engine.session import Session
-
-
-T = TypeVar("T", Exchange, Session)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +161,13 @@ class Server:
         exchanges = [connection.exchange for connection in list(self._service.connections)]
         exchanges += list(self._service.background)
         begun = [exchange for exchange in exchanges if exchange is not None and exchange.started]
-        requests = [Serving(one.head.method, one.head.path, one.started) for one in _oldest(limit, begun)]
-        sessions = _oldest(limit - len(requests), list(self._service.sessions))
-        return requests + [Serving("WEBSOCKET", one.head.path, one.started) for one in sessions]
+        requests = heapq.nsmallest(limit, begun, key=lambda exchange: exchange.started)
+        rest = limit - len(requests)
+        sessions = heapq.nsmallest(rest, list(self._service.sessions), key=lambda session: session.started)
+        return [
+            *(Serving(exchange.head.method, exchange.head.path, exchange.started) for exchange in requests),
+            *(Serving("WEBSOCKET", session.head.path, session.started) for session in sessions),
+        ]
 
     def cancel(self) -> None:
         """Cancel the tasks of all applications at work. Who has got nothing of a response gets a 503."""
@@ -210,7 +211,3 @@ class Server:
     def _exchanges(self) -> list[Exchange]:
         current = [connection.exchange for connection in self._service.connections]
         return [exchange for exchange in (*current, *self._service.background) if exchange is not None]
-
-
-def _oldest(limit: int, work: Iterable[T]) -> list[T]:
-    return heapq.nsmallest(limit, work, key=lambda one: one.started)
