@@ -17,7 +17,7 @@ from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPe
 from websockets.typing import ExtensionParameter
 
 WINDOW_BITS = 12
-SETTINGS: dict[str, Any] = {"memLevel": 5}
+SETTINGS: dict[str, Any] = {"level": 3, "memLevel": 5}
 
 COMPRESS_FROM = 256
 """Octets from which on a message is compressed: a smaller one fits into one packet anyway, and is sent five times as fast."""

@@ -78,7 +78,6 @@ class FrameProtocol(Protocol):
         self.held = self.tired = False
         self._max_size = max_size
         self._max_queue = max_queue
-        self._max_short = 0x80 + min(_SHORT - 1, max_size)  # the second octet of a frame that needs no other check
         self._rest = b""  # octets that have not been read
         self._violation: tuple[int, str] | None = None
         # The frame that is being read: its first octet, what is left of its payload, and the mask for that.
@@ -165,15 +164,18 @@ class FrameProtocol(Protocol):
                 self.held = True
                 self._rest = data[position:]
                 return
-            if size - position > 5 and not self._kind:
-                head, second = data[position], data[position + 1]
+            if size - position > 7 and not self._kind and (head := data[position]) in _MESSAGES:
+                # What most messages are: one frame of up to 64 KiB, all there. The rest is for `_read_header`.
+                second = data[position + 1]
                 start = position + 6
                 end = start + second - 0x80
-                if head in _MESSAGES and start <= end <= size and second <= self._max_short:
-                    # What most messages are: one small frame, all there.
-                    payload = apply_mask(data[start:end], data[position + 2 : start])
+                if second == 0x80 + _SHORT:
+                    start = position + 8
+                    end = start + (data[position + 2] << 8 | data[position + 3])
+                if start <= end <= size and second <= 0x80 + _SHORT and end - start <= self._max_size:
+                    payload = apply_mask(data[start:end], data[start - 4 : start])
                     messages.append(payload.decode() if head == TEXT else payload)
-                    self.queued += second  # its size and more
+                    self.queued += end - start + MESSAGE_COST
                     self.received += 1
                     position = end
                     continue

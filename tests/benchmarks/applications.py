@@ -23,6 +23,17 @@ async def hello(scope: Message, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": HELLO})
 
 
+async def websocket_echo(scope: Message, receive: Receive, send: Send) -> None:
+    """Send every WebSocket message back."""
+    if scope["type"] != "websocket":
+        await hello(scope, receive, send)
+        return
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
+
+
 async def echo(scope: Message, receive: Receive, send: Send) -> None:
     """Answer with the request body, read to its end first."""
     if scope["type"] == "lifespan":

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -56,9 +57,9 @@ def measure(server: Server, python: str, workload: Workload, seconds: float) -> 
         script = directory / "wrk.lua"
         script.write_text(workload.script)
         with _running(server, run, server_core) as pid:
-            _wrk(run, script, WARM_UP, client_core)
+            _load(run, script, WARM_UP, client_core)
             before = processes.tree_cpu_seconds(pid)
-            report = _wrk(run, script, seconds, client_core)
+            report = _load(run, script, seconds, client_core)
             cpu = processes.tree_cpu_seconds(pid) - before
     cpu_us = cpu / max(report["requests"], 1) * 1e6
     return Sample(
@@ -119,6 +120,27 @@ def _answers(run: Run, process: subprocess.Popen[bytes], output: IO[bytes]) -> b
         return Address("127.0.0.1", run.port).request(run.workload.method, run.workload.path).status == 200
     except OSError:
         return False
+
+
+def _load(run: Run, script: Path, seconds: float, core: int) -> dict[str, float]:
+    """Put the server under load; the report."""
+    return (_websocket if run.workload.message_size else _wrk)(run, script, seconds, core)
+
+
+def _websocket(run: Run, _script: Path, seconds: float, core: int) -> dict[str, float]:
+    workload = run.workload
+    options = [f"--sessions={workload.connections}", f"--size={workload.message_size}", f"--seconds={seconds}"]
+    options += ["--compressed"] if workload.compressed else []
+    finished = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.websocket_load", str(run.port), *options],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+        preexec_fn=_pinned(core),
+    )
+    report: dict[str, float] = json.loads(finished.stdout)
+    return report
 
 
 def _wrk(run: Run, script: Path, seconds: float, core: int) -> dict[str, float]:

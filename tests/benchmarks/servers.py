@@ -19,7 +19,7 @@ from tests.benchmarks.workloads import Workload
 from tests.support import toml
 
 ROOT = Path(__file__).parents[2]
-SHARED_REQUIREMENTS = ("uvloop", "httptools", "fastapi")
+SHARED_REQUIREMENTS = ("uvloop", "httptools", "fastapi", "websockets")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def _uvicorn(run: Run) -> list[str]:
 
 def _granian(run: Run) -> list[str]:
     log = "--access-log" if run.workload.access_log else "--no-access-log"
-    options = ["--interface", "asgi", "--loop", "uvloop", "--http", "1", "--no-ws", log]
+    options = ["--interface", "asgi", "--loop", "uvloop", "--http", "1", log]
+    options += [] if run.workload.message_size else ["--no-ws"]
     return [run.python, "-m", "granian", "--port", str(run.port), *options, run.workload.application]
 
 

@@ -37,6 +37,10 @@ class Workload:
     access_log: bool = False
     floor: bool = False
     """Whether the bare protocol can do it."""
+    message_size: int = 0
+    """Octets of a WebSocket message: the load are these, in sessions (see `websocket_load`), in place of requests."""
+    compressed: bool = False
+    """Whether the client sends them compressed, and offers to get them so."""
 
     @property
     def script(self) -> str:
@@ -82,5 +86,17 @@ WORKLOADS = (
         "FastAPI, one JSON route",
         application="tests.benchmarks.fastapi_application:app",
         path="/items/7?name=somebody",
+    ),
+    *(
+        Workload(
+            f"websocket{name}{'_deflate' if compressed else ''}",
+            f"a WebSocket message of {size} octets echoed, 32 sessions{', compressed' if compressed else ''}",
+            application="tests.benchmarks.applications:websocket_echo",
+            connections=32,
+            message_size=size,
+            compressed=compressed,
+        )
+        for compressed in (False, True)
+        for name, size in (("64", 64), ("16k", 16384))
     ),
 )
