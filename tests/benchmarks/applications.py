@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ Send = Callable[[Message], Awaitable[None]]
 HELLO = b"Hello, world!"
 HELLO_HEADERS = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"13")]
 PIECE = bytes(65536)
+GIB = 1 << 30
 
 
 async def hello(scope: Message, receive: Receive, send: Send) -> None:
@@ -71,6 +73,20 @@ async def download(scope: Message, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     for left in range(15, -1, -1):
         await send({"type": "http.response.body", "body": PIECE, "more_body": left > 0})
+
+
+async def burden(scope: Message, receive: Receive, send: Send) -> None:
+    """Greet; at /flood send 1 GiB, at /ignore wait for ever without reading the body."""
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+    elif scope["path"] == "/flood":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for left in range(GIB // len(PIECE) - 1, -1, -1):
+            await send({"type": "http.response.body", "body": PIECE, "more_body": left > 0})
+    elif scope["path"] == "/ignore":
+        await asyncio.Event().wait()
+    else:
+        await hello(scope, receive, send)
 
 
 async def lifespan(receive: Receive, send: Send) -> None:

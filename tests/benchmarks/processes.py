@@ -18,14 +18,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from tests.benchmarks.measurement import free_port
-from tests.benchmarks.servers import APPSERVER, PEERS, ROOT, Server, environment, install
+from tests.benchmarks.servers import APPSERVER, PEERS, ROOT, Server, install
+from tests.benchmarks.trees import memory, running, wait_for_answer
 from tests.support import processes, toml
 from tests.support.address import Address
 from tests.support.waiting import eventually
@@ -116,14 +116,14 @@ def _measure(name: str, command: Callable[[int, Path], list[str]]) -> Cost:
     with tempfile.TemporaryDirectory() as directory:
         address = Address("127.0.0.1", free_port())
         began = time.monotonic()
-        with _running(command(address.port, Path(directory))) as session:
-            _wait_for_answer(address, name)
+        with running(command(address.port, Path(directory))) as session:
+            wait_for_answer(address, name)
             boot = time.monotonic() - began
             # Not before all workers have come up: they share the memory that is to be divided.
             time.sleep(2.0)
             for _ in range(REQUESTS):
                 address.request("GET", "/")
-            pss = sum(_pss(process.pid) for process in processes.in_session(session))
+            pss = memory(session)
             replaced = _replacement(session, Path(directory, "log")) if name.startswith("appserver") else None
     return Cost(boot, pss, replaced)
 
@@ -143,49 +143,6 @@ def _ready(log: Path) -> list[float]:
     records = [json.loads(line) for line in log.read_text().splitlines()]
     moments = [record["timestamp"] for record in records if record["event"] == "worker ready"]
     return [datetime.fromisoformat(moment).timestamp() for moment in moments]
-
-
-@contextmanager
-def _running(command: list[str]) -> Iterator[int]:
-    """Run a server in a session of its own until the end of the block; yields the session."""
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        yield process.pid
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            pass
-        for member in processes.in_session(process.pid):
-            os.kill(member.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _wait_for_answer(address: Address, name: str) -> None:
-    def answers() -> bool:
-        try:
-            return address.request("GET", "/").status == 200
-        except OSError:
-            return False
-
-    eventually(answers, f"{name} answers", timeout=30)
-
-
-def _pss(pid: int) -> int:
-    """The proportional set size of a process in bytes: what it shares is divided by those who share it."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
 
 
 if __name__ == "__main__":

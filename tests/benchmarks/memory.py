@@ -1,0 +1,133 @@
+"""What connections cost in memory: `python -m tests.benchmarks.memory`.
+
+One worker, and the growth of the memory (PSS, proc(5)) of the whole process tree from when it has answered some requests:
+
+- *idle*: KB for each of 5,000 keep-alive connections that have had one answer each and now wait;
+- *unread*: MB for a client that asks for 1 GiB and reads nothing of it;
+- *unheard*: MB for a client that uploads 1 GiB to an application that does not read it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.benchmarks.measurement import free_port
+from tests.benchmarks.servers import APPSERVER, PEERS, ROOT, Run, Server, install
+from tests.benchmarks.trees import memory, running, wait_for_answer
+from tests.benchmarks.workloads import Workload
+from tests.support.address import Address
+
+WORKLOAD = Workload("memory", "connections that cost", application="tests.benchmarks.applications:burden")
+REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
+UPLOAD = b"POST /ignore HTTP/1.1\r\nHost: test\r\nContent-Length: 1073741824\r\n\r\n"
+FLOOD = b"GET /flood HTTP/1.1\r\nHost: test\r\n\r\n"
+WARM_UP = 200
+"""Connections before the first look, so that what is needed once is not counted."""
+SETTLED = 1.0
+"""Seconds after which the memory of a tree is looked at."""
+PATIENCE = 3.0
+"""Seconds without progress after which a server is taken to read, or to write, no more."""
+LAYOUT = "{:<22}{:>14}{:>10}{:>14}{:>14}"
+
+
+def main() -> int:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.memory", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--connections", type=int, default=5000, metavar="N", help="that are idle (default: 5000)")
+    parser.add_argument("--peers", default=",".join(peer.name for peer in PEERS), metavar="NAME,...")
+    parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "benchmarks", metavar="DIR")
+    options = parser.parse_args()
+    needed = options.connections + 1000
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, max(needed, resource.getrlimit(resource.RLIMIT_NOFILE)[1])))
+    servers = [APPSERVER, *(peer for peer in PEERS if peer.name in options.peers.split(","))]
+    figures: dict[str, list[list[float]]] = {server.name: [] for server in servers}
+    for _ in range(options.rounds):
+        for server in servers:
+            figures[server.name].append(_measure(server, install(server, options.cache), options.connections))
+    print(LAYOUT.format("server", "idle, KB each", "ratio", "unread, MB", "unheard, MB"))
+    own = _medians(figures[APPSERVER.name])[0]
+    for name, rounds in figures.items():
+        idle, unread, unheard = _medians(rounds)
+        print(
+            LAYOUT.format(name, f"{idle / 1e3:.1f}", f"{own / idle:.2f}", f"{unread / 1e6:.1f}", f"{unheard / 1e6:.1f}")
+        )
+    return 0
+
+
+def _medians(rounds: list[list[float]]) -> list[float]:
+    return [statistics.median(column) for column in zip(*rounds, strict=True)]
+
+
+def _measure(server: Server, python: str, connections: int) -> list[float]:
+    """Octets for each idle connection, for the client that does not read, and for the one that is not read from."""
+    return [
+        _growth(server, python, lambda address: _idle(address, connections)) / connections,
+        _growth(server, python, _unread),
+        _growth(server, python, _unheard),
+    ]
+
+
+Burden = Callable[[Address], contextlib.AbstractContextManager[None]]
+
+
+def _growth(server: Server, python: str, burden: Burden) -> int:
+    """By how many octets a fresh server grows under a burden."""
+    with tempfile.TemporaryDirectory() as directory:
+        run = Run(python, free_port(), WORKLOAD, Path(directory))
+        address = Address("127.0.0.1", run.port)
+        with running(server.command(run)) as session:
+            wait_for_answer(address, server.name)
+            with _idle(address, WARM_UP):
+                pass
+            time.sleep(SETTLED)
+            before = memory(session)
+            with burden(address):
+                time.sleep(SETTLED)
+                return memory(session) - before
+
+
+@contextlib.contextmanager
+def _idle(address: Address, count: int) -> Iterator[None]:
+    """So many connections that have had one answer each."""
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(count):
+            connection = open_ones.enter_context(address.connect())
+            connection.sendall(REQUEST)
+            connection.recv(65536)
+        yield
+
+
+@contextlib.contextmanager
+def _unread(address: Address) -> Iterator[None]:
+    """A client that asks for 1 GiB, and reads nothing."""
+    with address.connect() as connection:
+        connection.sendall(FLOOD)
+        time.sleep(PATIENCE)
+        yield
+
+
+@contextlib.contextmanager
+def _unheard(address: Address) -> Iterator[None]:
+    """A client that sends 1 GiB as far as the server takes it."""
+    with address.connect() as connection:
+        connection.sendall(UPLOAD)
+        connection.settimeout(PATIENCE)
+        left = 1 << 30
+        piece = bytes(1 << 20)
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            while left:
+                left -= connection.send(piece[:left])
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())
