@@ -7,14 +7,17 @@ import json
 import os
 import subprocess
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from appserver.asgi.loader import find_directory
 from appserver.cli.options import loader
 from appserver.cli.output import show
 from appserver.cli.replacement import own_command
 from appserver.errors import ApplicationImportError, UsageError
-from appserver.settings import Loaded
 from appserver.settings.report import as_data, as_toml
+
+if TYPE_CHECKING:
+    from appserver.master.plan import Plan
 
 
 def serve(options: argparse.Namespace, arguments: Sequence[str]) -> int:
@@ -29,26 +32,29 @@ def serve(options: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
+    from appserver.master.plan import Plan
+
     loaded = loader(options, os.environ)()
     prefix = f"{loaded.path}: " if loaded.path else ""
     find_directory(loaded.settings.app)
+    plan = Plan.of(loaded)
     show(f"{prefix}the settings are valid\n")
     if options.app:
-        _check_application(loaded)
+        _check_application(plan)
         show(f"{prefix}the application can be imported: {loaded.settings.app.target}\n")
     return 0
 
 
-def _check_application(loaded: Loaded) -> None:
+def _check_application(plan: Plan) -> None:
     """Import the application in a child process; raises ApplicationImportError when that fails.
 
     The child gets what a zygote would get. It prints itself what is wrong, since only it knows, and nothing of the
     application comes back.
     """
-    from appserver.master.plan import Plan, python
+    from appserver.master.plan import python
 
-    settings = loaded.settings
-    environment = Plan.of(loaded).environment()
+    settings = plan.settings
+    environment = plan.environment()
     limit = settings.workers.boot_timeout
     command = python("appserver.worker.check")
     try:

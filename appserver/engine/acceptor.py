@@ -15,7 +15,9 @@ from typing import Any
 from appserver.engine.connection import Connection
 from appserver.engine.link import Link
 from appserver.engine.listener import Listener
+from appserver.engine.preface import Preface
 from appserver.engine.scope import scope_template
+from appserver.engine.secure import SecureTransport
 from appserver.engine.service import Service, start_task
 from appserver.proxy import Address
 
@@ -71,6 +73,8 @@ class Acceptor:
         if listener.socket.family != socket.AF_UNIX:
             # Accepted sockets inherit it, and asyncio sets it only on those of which it knows that they are TCP.
             listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._is_plain = not (listener.tls or listener.proxy_protocol)
+        self._peer_address = _address_v6 if listener.socket.family == socket.AF_INET6 else _address
         self._make_socket = _socket_factory(listener.socket)
         server = _server_address(listener.socket)
         self._template = None if server is None else self._make_template(server)
@@ -160,8 +164,8 @@ class Acceptor:
             self._pause(EXHAUSTED_PAUSE)
             return False
         connected = self._make_socket(fileno=descriptor)
-        template = self._template or self._make_template(_address(connected.getsockname()))
-        connection = Connection(self._service, _address(peer) if peer else None, template)
+        template = self._template or self._make_template(self._peer_address(connected.getsockname()))
+        connection = Connection(self._service, self._peer_address(peer) if peer else None, template)
         self._service.slot.connection_opened()
         self._adopted.add(connection)
         start_task(self._adopt(connected, connection), loop=self._service.loop)
@@ -179,16 +183,28 @@ class Acceptor:
 
     async def _adopt(self, connected: socket.socket, connection: Connection) -> None:
         """Give a connection its transport."""
+        protocol = connection if self._is_plain else self._stack(connection)
         try:
-            await self._service.loop.connect_accepted_socket(lambda: connection, connected)
+            await self._service.loop.connect_accepted_socket(lambda: protocol, connected)
         except OSError:
             connected.close()  # the client has gone already
             self._service.slot.connection_closed()
         finally:
             self._adopted.discard(connection)
 
+    def _stack(self, connection: Connection) -> asyncio.Protocol:
+        """What stands between a connection and its transport, the outermost first."""
+        protocol: asyncio.Protocol = connection
+        if self._listener.tls:
+            assert self._service.tls is not None, "a listener with TLS needs certificates"
+            protocol = SecureTransport(self._service.tls.context, connection, self._service.loop)
+        if self._listener.proxy_protocol:
+            protocol = Preface(self._service, connection, protocol)
+        return protocol
+
     def _make_template(self, server: tuple[str, int | None]) -> dict[str, Any]:
-        return scope_template(scheme="http", server=server, root_path=self._service.root_path)
+        scheme = "https" if self._listener.tls else "http"
+        return scope_template(scheme=scheme, server=server, root_path=self._service.root_path)
 
 
 def _socket_factory(listening: socket.socket) -> Callable[..., socket.socket]:
@@ -208,6 +224,12 @@ def _socket_factory(listening: socket.socket) -> Callable[..., socket.socket]:
 def _address(name: Any) -> Address:
     """Host and port of a socket's name, which has more than that for IPv6."""
     return name[0], name[1]
+
+
+def _address_v6(name: Any) -> Address:
+    """The same for a socket that may take IPv4 connections as well: their addresses are mapped into IPv6."""
+    host: str = name[0]
+    return host.removeprefix("::ffff:") if "." in host else host, name[1]
 
 
 def _server_address(listening: socket.socket) -> tuple[str, int | None] | None:

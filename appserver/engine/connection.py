@@ -11,6 +11,7 @@ returned, so that what came with the head is there when it first calls `receive`
 from __future__ import annotations
 
 import asyncio
+import ssl
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from appserver.http.head import RequestHead
 from appserver.http.parser import Parser
 from appserver.http.response import error_response
 from appserver.proxy import Address
+from appserver.tls import describe_session
 
 if TYPE_CHECKING:
     from appserver.engine.session import Session
@@ -38,12 +40,12 @@ BUFFER_LIMIT = 64 * 1024
 class Connection(Responder):
     """Protocol of the transport, handler of the parser, and what decides on the life of both."""
 
-    __slots__ = ("_in_head", "_next", "_parser", "_peer", "_served", "_session", "_template", "trusted")
+    __slots__ = ("_in_head", "_next", "_parser", "_served", "_session", "_template", "peer", "trusted")
 
     def __init__(self, service: Service, client: Address | None, template: dict[str, Any]) -> None:
         """`template`: what is the same in the scope of each of its requests (see `scope.scope_template`)."""
         super().__init__(service, client)
-        self._peer = client
+        self.peer = client
         self.trusted = service.trust.trusts(client)  # what the peer says about others is believed
         self._template = template
         self._parser = Parser(service.lexer, self, service.limits)
@@ -51,6 +53,13 @@ class Connection(Responder):
         self._session: Session | None = None  # what the connection is to be handed over to when the parser returns
         self._in_head = True  # a head is due
         self._served = 0
+
+    def introduce(self, client: Address | None, server: Address | None) -> None:
+        """A proxy has made this connection for another one: whose, and to where (None: through a unix socket)."""
+        self.peer = self._client = client
+        self.trusted = self._service.trust.trusts(client)
+        if server is not None:
+            self._template = self._template | {"server": server}
 
     # The transport's side.
 
@@ -60,6 +69,16 @@ class Connection(Responder):
         # In a drain, the last ones out of the backlog have no more time to begin than those that are idle.
         limit = min(service.header_timeout, service.keepalive_timeout) if service.draining else service.header_timeout
         self._read_by = self.deadline = service.clock() + limit
+
+    def secured(self, session: ssl.SSLObject) -> None:
+        """The TLS handshake is complete."""
+        self._template = self._template | {"extensions": describe_session(session)}
+
+    def insecure(self, error: ssl.SSLError) -> None:
+        """There was no TLS handshake; the connection ends."""
+        self._service.slot.rejected("tls")
+        detail = (error.reason or str(error)).lower().replace("_", " ")
+        self._service.logger.info("connection refused", reason="tls", client=self.peer, detail=detail)
 
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
@@ -186,9 +205,9 @@ class Connection(Responder):
         """Note who the client of a request from a trusted peer is; returns what the scope is to be made from."""
         read_origin = self._service.read_origin
         if not head.forwarded or read_origin is None:
-            self._client = self._peer
+            self._client = self.peer
             return self._template
-        origin = read_origin(head.headers, self._peer, self._service.trust)
+        origin = read_origin(head.headers, self.peer, self._service.trust)
         self._client = origin.client
         return seen_by_proxy(self._template, head, origin)
 

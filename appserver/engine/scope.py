@@ -65,9 +65,12 @@ def http_scope(template: dict[str, Any], head: RequestHead, client: Address | No
     scope["client"] = client
     scope["state"] = state.copy()
     if head.http_version == "1.0":
-        scope["extensions"] = FILES.copy()
+        extensions = FILES.copy()
     else:
-        scope["extensions"] = WITH_TRAILERS.copy() if head.accepts_trailers else EXTENSIONS.copy()
+        extensions = WITH_TRAILERS.copy() if head.accepts_trailers else EXTENSIONS.copy()
+    if (tls := template["extensions"]) is not None:  # those of the connection, of which there is but one
+        extensions["tls"] = tls.copy()
+    scope["extensions"] = extensions
     return scope
 
 

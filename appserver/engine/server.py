@@ -21,6 +21,7 @@ from appserver.engine.waiters import Waiters
 from appserver.settings import HTTPSettings, ProxySettings, RequestIDSettings, WebSocketSettings, WorkersSettings
 from appserver.telemetry.access_log import AccessLog
 from appserver.telemetry.slot import Serving, WorkerSlot
+from appserver.tls import ServerTLS
 
 if TYPE_CHECKING:
     from appserver.engine.session import Session
@@ -61,11 +62,13 @@ class Server:
         on_exit: Callable[[], None] = lambda: None,
         proxy: ProxySettings | None = None,
         request_id: RequestIDSettings | None = None,
+        tls: ServerTLS | None = None,
     ) -> None:
         """`clock` counts seconds for all limits, `date` since the epoch for the Date field.
 
         `on_exit` is called when the application has raised SystemExit or KeyboardInterrupt; a drain should follow.
         Without `proxy` nobody is believed when he speaks for others; without `request_id` requests have no id.
+        Listeners with TLS need `tls`.
         """
         admission = None
         if workers.max_concurrency:
@@ -85,6 +88,7 @@ class Server:
             on_exit=on_exit,
             proxy=proxy,
             request_ids=make_request_ids(request_id),
+            tls=tls,
         )
         self._service.vacated = self._vacated
         self._max_connections = workers.max_connections or math.inf

@@ -23,6 +23,7 @@ from appserver.proxy import Trust, make_reader
 from appserver.settings import HTTPSettings, ProxySettings, WebSocketSettings
 from appserver.telemetry.access_log import AccessLog
 from appserver.telemetry.slot import WorkerSlot
+from appserver.tls import ServerTLS
 
 if TYPE_CHECKING:
     from appserver.engine.link import Link
@@ -79,7 +80,7 @@ class Service:
         "access_log", "admission", "application", "background", "body_timeout", "clock", "connections", "context",
         "date", "defaults", "draining", "farewell", "header_timeout", "join_limit", "keepalive_timeout", "lexer", "limits",
         "logger", "loop", "max_body_size", "max_requests", "on_exit", "read_origin", "request_ids",
-        "request_timeout", "root_path", "session_limits", "sessions", "slot", "speaks_websocket", "state", "trust",
+        "request_timeout", "root_path", "session_limits", "sessions", "slot", "speaks_websocket", "state", "tls", "trust",
         "vacated", "write_timeout",
     )  # fmt: skip
 
@@ -100,6 +101,7 @@ class Service:
         on_exit: Callable[[], None] = lambda: None,
         proxy: ProxySettings | None = None,
         request_ids: RequestIDs | None = None,
+        tls: ServerTLS | None = None,
     ) -> None:
         self.application = application
         self.admission = admission
@@ -140,6 +142,7 @@ class Service:
             id_name=request_ids.name if request_ids else b"",
         )
         self.defaults.refresh(date())
+        self.tls = tls  # for the listeners that encrypt
         self.trust = Trust(proxy.trusted if proxy else ())
         self.read_origin = make_reader(proxy.headers) if proxy else None  # called for trusted peers only
         self.draining = False

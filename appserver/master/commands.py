@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from appserver import __version__
 from appserver.errors import ControlError
 from appserver.master.admin.operations import NoSuchWorkerError
+from appserver.master.certificates import expiries
 from appserver.master.children import processor_time, resident_memory
 from appserver.master.figures import collect, shown_state
 from appserver.master.listeners import ListenerSet
@@ -92,7 +93,8 @@ class Commands:
     async def metrics(self, accept: str) -> Exposition:
         """The page of metrics, in the format that the Accept field asks for."""
         application = await self._master.application_metrics.collect()
-        figures = collect(self._supervisor, self._scoreboard, self._listeners, self._master.verdicts.last)
+        certificates = expiries(self._master.certificates().values())
+        figures = collect(self._supervisor, self._scoreboard, self._listeners, certificates, self._master.verdicts.last)
         return render(self._scoreboard.totals(), figures, application, accept=accept)
 
     def _worker(self, worker: Worker) -> dict[str, Any]:

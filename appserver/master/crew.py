@@ -29,7 +29,8 @@ from appserver.supervision.events import (
     ZygoteExited,
     ZygoteFailed,
 )
-from appserver.worker.messages import ListenerGrant, Message, ReopenLogs, ZygoteBoot
+from appserver.tls import Material
+from appserver.worker.messages import ListenerGrant, Message, RenewTLS, ReopenLogs, ZygoteBoot, write_file
 
 
 class Crew:
@@ -98,7 +99,8 @@ class Crew:
         environment: Mapping[str, str],
     ) -> None:
         """Start a zygote; `environment` goes on top of what the plan says."""
-        boot = ZygoteBoot(os.getpid(), generation, plan.settings.model_dump_json(), scoreboard, listeners)
+        tls = None if plan.certificates is None else plan.certificates.material.dump()
+        boot = ZygoteBoot(os.getpid(), generation, plan.settings.model_dump_json(), scoreboard, listeners, tls)
         try:
             self._zygotes[generation] = ZygoteHandle.start(
                 boot, {**plan.environment(), **environment}, self._loop, self._post
@@ -138,9 +140,21 @@ class Crew:
     def reopen_logs(self) -> None:
         """Have every process open its log files anew."""
         for zygote in self._zygotes.values():
-            zygote.reopen_logs()
+            zygote.tell(ReopenLogs())
         for worker in self._workers.values():
             worker.tell(ReopenLogs())
+
+    def renew_tls(self, generation: int, material: Material) -> None:
+        """Have the zygote and the workers of a generation use other certificates."""
+        file = write_file("appserver-tls", material.dump())
+        try:
+            if zygote := self._zygotes.get(generation):
+                zygote.tell(RenewTLS(), [file])
+            for worker in self._workers.values():
+                if worker.generation == generation:
+                    worker.tell(RenewTLS(), [file])
+        finally:
+            os.close(file)
 
     def let_go(self) -> None:
         """Let go of the zygotes: each ends when its last worker has."""

@@ -8,6 +8,7 @@ understand the number says so before it has replaced anything.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,11 +18,13 @@ from typing import Any
 
 from appserver import __version__
 from appserver.errors import UpgradeError
+from appserver.master.certificates import Certificates
 from appserver.master.plan import Plan
 from appserver.master.verdicts import Verdict
 from appserver.settings import Loaded
 from appserver.settings.transfer import read_settings
 from appserver.supervision.snapshot import decode, encode
+from appserver.tls import Material
 
 FORMAT = 1
 
@@ -88,6 +91,8 @@ class PlansRecord:
     serving: int
     wanted: int
     generations: dict[int, int]
+    tls: list[str | None] = field(default_factory=list)
+    """The key material of each, as JSON: its files may have changed, or gone."""
 
     @classmethod
     def of(cls, serving: Plan, wanted: Plan, generations: Mapping[int, Plan]) -> PlansRecord:
@@ -99,6 +104,7 @@ class PlansRecord:
             serving=index[id(serving)],
             wanted=index[id(wanted)],
             generations={number: index[id(plan)] for number, plan in generations.items()},
+            tls=[None if plan.certificates is None else plan.certificates.material.dump() for plan in plans],
         )
 
     def restore(self) -> tuple[Plan, Plan, dict[int, Plan]]:
@@ -106,10 +112,11 @@ class PlansRecord:
 
         Raises ValueError if the settings cannot be understood.
         """
-        plans = [
-            Plan.of(Loaded(read_settings(settings), origins={}, path=None if path is None else Path(path)))
-            for settings, path in zip(self.settings, self.paths, strict=True)
-        ]
+        plans = []
+        for settings, path, tls in itertools.zip_longest(self.settings, self.paths, self.tls):
+            loaded = Loaded(read_settings(settings), origins={}, path=None if path is None else Path(path))
+            certificates = None if tls is None else Certificates(loaded.settings.tls, Material.load(tls))
+            plans.append(Plan.again(loaded, certificates))
         generations = {number: plans[index] for number, index in self.generations.items()}
         return plans[self.serving], plans[self.wanted], generations
 

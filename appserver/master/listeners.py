@@ -135,8 +135,8 @@ class ListenerSet:
     def grants(self, wanted: Sequence[ListenerSettings]) -> tuple[ListenerGrant, ...]:
         """What a zygote is given for its workers to accept on."""
         return tuple(
-            ListenerGrant(bound.socket.fileno(), bound.name)
-            for place in _places(wanted)
+            ListenerGrant(bound.socket.fileno(), bound.name, listener.tls, listener.proxy_protocol)
+            for place, listener in _places(wanted).items()
             for bound in self._bound[place]
         )
 

@@ -13,6 +13,7 @@ from appserver.errors import AppserverError
 from appserver.master import signals
 from appserver.master.admin import Admin
 from appserver.master.application_metrics import ApplicationMetricsKeeper
+from appserver.master.certificates import Certificates, CertificateWatch
 from appserver.master.commands import Commands
 from appserver.master.crew import Crew
 from appserver.master.handover import Handover, PlansRecord
@@ -92,6 +93,7 @@ class Master:
         self.verdicts = Verdicts()
         self.started_at = time.time()
         self._announcer = Announcer(notifier, supervisor, self.verdicts, scoreboard)
+        self._certificates = CertificateWatch(self.certificates, self._crew.renew_tls)
         self._upgrade = Upgrade(command, supervisor, self._hand_over, output)
 
     async def run(self, handover: Handover | None = None) -> int:
@@ -109,6 +111,7 @@ class Master:
         if handover is None:
             self._perform_all(self._supervisor.start(time.monotonic()))
         self._announcer.start(self._loop)
+        self._certificates.start(self._loop)
         self._observe()
         code = await self._exit
         await self._admin.stop()
@@ -284,6 +287,7 @@ class Master:
         try:
             loaded = self._reread()
             refuse_fixed(self._serving.settings, loaded.settings)
+            plan = Plan.of(loaded)
             self._listeners.add(loaded.settings.listeners)
             self._admin.add(loaded.settings.admin)
             self.application_metrics.apply(loaded.settings)
@@ -296,7 +300,7 @@ class Master:
             return verdict
         for change in differences(self._serving.settings, loaded.settings):
             self._log.info("setting changed", key=change.key, old=change.old, new=change.new)
-        self._wanted = Plan.of(loaded)
+        self._wanted = plan
         made = max((generation.number for generation in self._supervisor.generations()), default=0)
         verdict = self.verdicts.expect(newer_than=made)
         self.post(ReloadRequested(self._wanted.policy))
@@ -335,6 +339,10 @@ class Master:
     def workers(self) -> list[WorkerHandle]:
         """The workers that have a process, or are about to get one."""
         return self._crew.workers()
+
+    def certificates(self) -> dict[int, Certificates | None]:
+        """What each generation that lives, and has been begun, uses for TLS."""
+        return {number: plan.certificates for number, plan in self._plans.items()}
 
     def _observe(self) -> None:
         """Report once a second how the workers are, from the scoreboard and the kernel."""

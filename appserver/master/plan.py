@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from appserver.errors import Problem, SettingsError
 from appserver.master import activation
+from appserver.master.certificates import Certificates
 from appserver.master.cpus import available_cpus
 from appserver.settings import Loaded, Settings, differences, read_env_file
 from appserver.supervision.policy import Policy
@@ -32,14 +33,21 @@ def python(module: str, *arguments: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One accepted load of the settings, and the policy that follows from it on this machine."""
+    """One accepted load of the settings, with what it names: the policy that follows on this machine, and certificates."""
 
     loaded: Loaded
     policy: Policy
+    certificates: Certificates | None = None
 
     @classmethod
     def of(cls, loaded: Loaded) -> Plan:
-        return cls(loaded, Policy.from_settings(loaded.settings, cpus=available_cpus()))
+        """Make one for settings that have just been loaded; reads certificates. Raises SettingsError."""
+        return cls.again(loaded, Certificates.of(loaded))
+
+    @classmethod
+    def again(cls, loaded: Loaded, certificates: Certificates | None) -> Plan:
+        """Make one for settings whose certificates have been read."""
+        return cls(loaded, Policy.from_settings(loaded.settings, cpus=available_cpus()), certificates)
 
     @property
     def settings(self) -> Settings:

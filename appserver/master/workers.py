@@ -8,7 +8,7 @@ import itertools
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from appserver.master.children import Child, resident_memory
 from appserver.master.handover import WorkerRecord
@@ -131,10 +131,10 @@ class WorkerHandle:
         """Watch the process that the zygote has forked."""
         self.child = Child(pid, self._exited, self._loop)
 
-    def tell(self, message: Message) -> None:
+    def tell(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Tell the worker something, if it listens."""
         try:
-            self._channel.send(message)
+            self._channel.send(message, descriptors)
         except OSError as error:  # it has just exited, or it hangs: its deadline ends it
             get_logger("appserver.master").debug("worker not reached", worker=self.number, reason=str(error))
 

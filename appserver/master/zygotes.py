@@ -29,8 +29,8 @@ from appserver.worker.messages import (
     Forked,
     ForkRefused,
     Imported,
+    Message,
     PreloadGivenUp,
-    ReopenLogs,
     ZygoteBoot,
 )
 
@@ -97,11 +97,11 @@ class ZygoteHandle:
             raise BrokenPipeError("the zygote is gone")
         self._channel.send(Fork(worker, number), descriptors)
 
-    def reopen_logs(self) -> None:
-        """Have its log file opened anew."""
+    def tell(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Tell the zygote something, if it is there."""
         if self._channel is not None:
             with contextlib.suppress(OSError):  # it has just exited
-                self._channel.send(ReopenLogs())
+                self._channel.send(message, descriptors)
 
     def let_go(self) -> None:
         """Close the channel: the zygote exits once its workers have."""

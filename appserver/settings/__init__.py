@@ -1,7 +1,7 @@
 """What the operator wanted: the settings, from wherever they were written to typed values.
 
-Owns every key of the settings file, of the APPSERVER_ variables and of the command line: its name, type, default,
-documentation and whether it is supported; the merging of the sources, and the messages about what is wrong in them.
+Owns every key of the settings file, of the APPSERVER_ variables and of the command line: its name, type, default
+and documentation; the merging of the sources, and the messages about what is wrong in them.
 Must not know what the settings do: nothing here binds, forks, logs, or imports another part of appserver but the
 errors. Of the machine it only looks at files and accounts that the settings name.
 

@@ -90,6 +90,8 @@ def _tls(settings: Settings) -> Iterator[Finding]:
         trouble = path and _file_trouble(path)
         if trouble:
             yield Finding(("tls", name), trouble)
+        elif name == "certificate" and path and not any(listener.tls for listener in settings.listeners):
+            yield Finding(("tls", name), "expected a listener with tls = true; none uses it", (("listeners",),))
     for index, sni in enumerate(tls.sni):
         for name in ("certificate", "key"):
             trouble = _file_trouble(getattr(sni, name))

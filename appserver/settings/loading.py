@@ -20,7 +20,6 @@ from appserver.settings.locations import Location, dotted, locations, value_at
 from appserver.settings.model import Settings
 from appserver.settings.problems import describe, shown_value
 from appserver.settings.sources import Assignment, Origin, Override
-from appserver.settings.unsupported import unsupported
 
 DEFAULT = Origin("default")
 
@@ -114,13 +113,11 @@ class _Draft:
     def check(self, settings: Settings) -> list[Problem]:
         """Return the problems of values that are right by themselves."""
         given = [location for location in locations(settings) if self._is_given(location)]
-        findings = [checks.Finding(location, "not supported yet") for location in unsupported(given)]
-        findings += (
-            finding
+        return [
+            self._problem(settings, finding)
             for finding in checks.find(settings, given)
             if not any(map(self._is_failed, (finding.location, *finding.depends)))
-        )
-        return [self._problem(settings, finding) for finding in findings]
+        ]
 
     def _problem(self, settings: Settings, finding: checks.Finding) -> Problem:
         value = value_at(finding.location, settings.model_dump(mode="json"))

@@ -17,7 +17,6 @@ from typing import Any, Literal, get_args, get_origin
 from appserver.settings.keys import KEYS, LISTS_OF_TABLES, SECTIONS, Key
 from appserver.settings.model import AppSettings, Section, Settings
 from appserver.settings.rendering import toml_size, toml_value
-from appserver.settings.unsupported import is_unsupported
 
 _WIDTH = 100
 _EXAMPLE = AppSettings(target="example:app")
@@ -45,8 +44,7 @@ def reference() -> str:
     for section, model in SECTIONS.items():
         is_list = section in LISTS_OF_TABLES
         values = defaults[section][0] if is_list else defaults[section]
-        about = f"{inspect.getdoc(model)}{_refusal(section)}"
-        paragraphs.append(f"{_comment(about)}\n{f'[[{section}]]' if is_list else f'[{section}]'}")
+        paragraphs.append(f"{_comment(inspect.getdoc(model))}\n{f'[[{section}]]' if is_list else f'[{section}]'}")
         documentation = field_documentation(model)
         for name, value in values.items():
             key = KEYS[f"{section}.{name}"]
@@ -73,11 +71,7 @@ def _explanation(key: Key, documentation: str) -> str:
     annotation: Any = key.field.annotation
     if get_origin(annotation) is Literal:
         text += f" One of {', '.join(toml_value(choice) for choice in get_args(annotation))}."
-    return text if _refusal(key.section) else text + _refusal(str(key))
-
-
-def _refusal(name: str) -> str:
-    return " (Not supported yet: setting it is an error.)" if is_unsupported(name) else ""
+    return text
 
 
 def _assignment(key: Key, value: Any) -> str:

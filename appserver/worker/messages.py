@@ -4,9 +4,10 @@ A channel is one end of a `SOCK_SEQPACKET` socket pair: a message is one datagra
 one side is the end-of-file of the other. That end-of-file is the lifeline: only the master holds its end of a channel,
 so a zygote or worker that reads end-of-file knows that the master is gone.
 
-    master → zygote    `Fork` (with two descriptors: the worker's channel, and a file for its stacks), `ReopenLogs`
+    master → zygote    `Fork` (with two descriptors: the worker's channel, and a file for its stacks), `ReopenLogs`,
+                       `RenewTLS` (with a descriptor: the file to read)
     zygote → master    `Imported`, `PreloadGivenUp` or `BootFailed`, then `Forked` or `ForkRefused` for each `Fork`
-    master → worker    `Drain`, `ReopenLogs`, `ReportTasks` (with a descriptor: the file to write into)
+    master → worker    `Drain`, `ReopenLogs`, `ReportTasks` (with a descriptor: the file to write into), `RenewTLS` (as above)
     worker → master    `Ready` or `BootFailed`; `TasksReported` for each `ReportTasks`; `StoppedAccepting` in a drain
 
 What a zygote needs to boot may be too much for a datagram: it is a `ZygoteBoot`, written to an anonymous file that the
@@ -117,6 +118,11 @@ class ReportTasks:
 
 
 @dataclass(frozen=True, slots=True)
+class RenewTLS:
+    """Use the certificates in the file that comes with it (`Material`, as JSON) from the next connection on."""
+
+
+@dataclass(frozen=True, slots=True)
 class TasksReported:
     """The worker's event loop has done what `ReportTasks` asks for."""
 
@@ -139,6 +145,7 @@ Message = (
     | Drain
     | ReopenLogs
     | ReportTasks
+    | RenewTLS
     | TasksReported
     | StoppedAccepting
 )
@@ -152,17 +159,23 @@ class ListenerGrant:
 
     fd: int
     name: str
+    tls: bool = False
+    proxy_protocol: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ZygoteBoot:
-    """All that a zygote needs: `settings` as JSON, the descriptors it inherits, and the pid of the master."""
+    """All that a zygote needs: `settings` as JSON, the descriptors it inherits, and the pid of the master.
+
+    `tls` is the `Material` for listeners that encrypt, as JSON: the master may read the files, the zygote may not.
+    """
 
     master: int
     generation: int
     settings: str
     scoreboard: int
     listeners: tuple[ListenerGrant, ...]
+    tls: str | None = None
 
     def dump(self) -> str:
         return json.dumps(asdict(self))
@@ -245,6 +258,22 @@ def _decode(found: dict[str, Any]) -> Message | None:
     if kind is None:
         return None
     return kind(**{field.name: found[field.name] for field in fields(kind) if field.name in found})
+
+
+def write_file(name: str, text: str) -> int:
+    """Put a text that is too long for a message into an anonymous file; returns its descriptor."""
+    fd = os.memfd_create(name)
+    with open(fd, "w", encoding="utf-8", closefd=False) as file:
+        file.write(text)
+    return fd
+
+
+def read_file(fd: int) -> str:
+    """Read the whole of a file that came with a message, and close it. Others may read it by the same descriptor."""
+    try:
+        return os.pread(fd, os.fstat(fd).st_size, 0).decode()
+    finally:
+        os.close(fd)
 
 
 def shorten(text: str, limit: int) -> str:

@@ -32,6 +32,7 @@ from appserver.settings import Settings
 from appserver.telemetry.logs import get_logger
 from appserver.telemetry.scoreboard import Scoreboard, WorkerState
 from appserver.telemetry.task_stacks import describe_stack, describe_tasks
+from appserver.tls import Material, ServerTLS
 from appserver.worker.failure import describe_bug, describe_failure
 from appserver.worker.instruments import Instruments
 from appserver.worker.messages import (
@@ -41,11 +42,13 @@ from appserver.worker.messages import (
     Drain,
     Fork,
     Ready,
+    RenewTLS,
     ReopenLogs,
     ReportTasks,
     StoppedAccepting,
     TasksReported,
     ZygoteBoot,
+    read_file,
 )
 
 # When nobody can connect any more, clients in the middle of a TCP handshake still get to its end: so many seconds later
@@ -69,7 +72,7 @@ FAREWELLS = {
 class Inheritance:
     """What a zygote has ready for its workers: made once, its memory is shared by all, and a fork is all that is left.
 
-    `application` is None unless it is preloaded.
+    `application` is None unless it is preloaded, `tls` unless a listener encrypts.
     """
 
     boot: ZygoteBoot
@@ -77,6 +80,7 @@ class Inheritance:
     scoreboard: Scoreboard
     make_loop: Callable[[], asyncio.AbstractEventLoop]
     application: ASGIApplication | None
+    tls: ServerTLS | None = None
 
 
 def run(order: Fork, channel: Channel, stacks: int, inherited: Inheritance) -> int:
@@ -100,7 +104,7 @@ def run(order: Fork, channel: Channel, stacks: int, inherited: Inheritance) -> i
         channel.send(failure := describe_bug(error))
         return failure.exit_code
     asyncio.set_event_loop(loop)
-    worker = Worker(loop, channel, inherited.settings, inherited.boot, instruments)
+    worker = Worker(loop, channel, inherited.settings, inherited.boot, instruments, inherited.tls)
     try:
         return worker.live(inherited.application)
     finally:
@@ -135,7 +139,9 @@ class Worker:
         settings: Settings,
         boot: ZygoteBoot,
         instruments: Instruments,
+        tls: ServerTLS | None,
     ) -> None:
+        self._tls = tls
         self._loop = loop
         self._channel = channel
         self._settings = settings
@@ -211,9 +217,15 @@ class Worker:
             on_exit=lambda: self._stop_with(Drain("stop", self._settings.shutdown.linger)),
             proxy=self._settings.proxy,
             request_id=self._settings.request_id,
+            tls=self._tls,
         )
         self._instruments.server = server
-        server.start([Listener.from_fd(grant.fd, grant.name) for grant in self._boot.listeners])
+        server.start(
+            [
+                Listener.from_fd(grant.fd, grant.name, tls=grant.tls, proxy_protocol=grant.proxy_protocol)
+                for grant in self._boot.listeners
+            ]
+        )
         return server
 
     async def _finish(self, server: Server, drain: Drain) -> None:
@@ -279,6 +291,10 @@ class Worker:
             self._stop_with(received[0])
         elif isinstance(received[0], ReopenLogs):
             self._instruments.reopen_logs()
+        elif isinstance(received[0], RenewTLS):
+            material = Material.load(read_file(received[1][0]))
+            if self._tls is not None:
+                self._tls.renew(material)
         elif isinstance(received[0], ReportTasks):
             self._report_tasks(received[0], received[1][0])
 

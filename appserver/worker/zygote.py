@@ -21,6 +21,7 @@ from appserver.errors import AppserverError
 from appserver.settings import Settings
 from appserver.telemetry.logs import LogOutput, configure, get_logger
 from appserver.telemetry.scoreboard import Scoreboard
+from appserver.tls import Material, ServerTLS
 from appserver.worker import privileges, process
 from appserver.worker.failure import describe_bug, describe_failure
 from appserver.worker.messages import (
@@ -30,8 +31,10 @@ from appserver.worker.messages import (
     ForkRefused,
     Imported,
     PreloadGivenUp,
+    RenewTLS,
     ReopenLogs,
     ZygoteBoot,
+    read_file,
 )
 
 # How long workers get, on top of their own drain, before a zygote that has lost its master kills them. In seconds.
@@ -57,6 +60,7 @@ class Zygote:
         self._application: ASGIApplication | None = None
         self._workers: list[int] = []  # pidfds
         self._log_output: LogOutput | None = None
+        self._tls: ServerTLS | None = None
 
     def run(self) -> int:
         """Boot, then fork workers as asked until the master closes the channel; returns the exit code."""
@@ -65,6 +69,9 @@ class Zygote:
         setproctitle(f"appserver: zygote g{self._boot.generation}")
         try:
             self._log_output = configure(self._settings.logging, process="zygote", generation=self._boot.generation)
+            if self._boot.tls is not None:
+                # Once for all workers: they share what resumes a session, too (RFC 8446 section 2.2).
+                self._tls = ServerTLS(self._settings.tls, Material.load(self._boot.tls))
             # While everything that appserver needs may still be read.
             self._make_loop = process.loop_factory(self._settings.workers.loop)
             privileges.drop(self._settings.workers)
@@ -114,6 +121,10 @@ class Zygote:
                 self._fork(message, Channel.from_fd(fds[0]), stacks=fds[1])
             elif isinstance(message, ReopenLogs) and self._log_output is not None:
                 self._log_output.reopen()
+            elif isinstance(message, RenewTLS):
+                material = Material.load(read_file(fds[0]))
+                if self._tls is not None:
+                    self._tls.renew(material)
         self._outlive_workers()
 
     def _fork(self, order: Fork, channel: Channel, stacks: int) -> None:
@@ -156,7 +167,7 @@ class Zygote:
         for pidfd in self._workers:
             os.close(pidfd)
         inheritance = process.Inheritance(
-            self._boot, self._settings, self._scoreboard, self._make_loop, self._application
+            self._boot, self._settings, self._scoreboard, self._make_loop, self._application, self._tls
         )
         _exit_with(lambda: process.run(order, channel, stacks, inheritance))
 

@@ -27,6 +27,7 @@ LAYERS = (
     {"appserver.telemetry"},
     {"appserver.proxy"},
     {"appserver.asgi", "appserver.http", "appserver.websocket", "appserver.supervision"},
+    {"appserver.tls"},
     {"appserver.settings"},
     {"appserver.errors"},
     {"appserver"},  # the version

@@ -8,6 +8,7 @@ from appserver.settings.address import TCPAddress
 from appserver.settings.model.base import Section
 from appserver.settings.values import (
     Bind,
+    Duration,
     ExistingPath,
     FileMode,
     Flag,
@@ -82,6 +83,9 @@ class TLSSettings(Section):
 
     ciphers: OptionalText = None
     """The ciphers for TLS 1.2 in OpenSSL's notation. Default: Python's."""
+
+    check_interval: Duration = 60.0
+    """How often the files are looked at: what has changed is used from the next connection on. 0: only at a reload."""
 
     sni: tuple[SNISettings, ...] = ()
     """Further certificates, one [[tls.sni]] table for each host name: name, certificate, key."""

@@ -12,9 +12,10 @@ from typing import Any
 from appserver.asgi.types import ASGIApplication
 from appserver.engine.listener import Listener
 from appserver.engine.server import Server
-from appserver.settings import HTTPSettings, WebSocketSettings, WorkersSettings
+from appserver.settings import HTTPSettings, ProxySettings, WebSocketSettings, WorkersSettings
 from appserver.telemetry.scoreboard import Scoreboard
 from appserver.telemetry.slot import WorkerSlot
+from appserver.tls import ServerTLS
 from tests.unit.engine.world import Log, Response, parse
 
 
@@ -40,12 +41,12 @@ class Served:
         self.log = log
         self.slot = slot
 
-    async def connect(self, address: str = "") -> Peer:
+    async def connect(self, address: str = "", **options: Any) -> Peer:
         """A client, connected; the server need not have accepted it yet."""
         name = self.listener.socket.getsockname()
         if isinstance(name, str):
-            return Peer(*await asyncio.open_unix_connection(name))
-        return Peer(*await asyncio.open_connection(address or name[0], name[1]))
+            return Peer(*await asyncio.open_unix_connection(name, **options))
+        return Peer(*await asyncio.open_connection(address or name[0], name[1], **options))
 
     async def accepted(self, count: int) -> None:
         """Wait until so many connections are open."""
@@ -91,6 +92,8 @@ async def serving(
     workers: WorkersSettings | None = None,
     state: dict[str, Any] | None = None,
     websocket: WebSocketSettings | None = None,
+    proxy: ProxySettings | None = None,
+    tls: ServerTLS | None = None,
     **http: Any,
 ) -> AsyncIterator[Served]:
     """Serve until the end of the block, then drain."""
@@ -107,6 +110,8 @@ async def serving(
         slot=slot,
         access_log=None,
         logger=log,
+        proxy=proxy,
+        tls=tls,
     )
     server.start([listener])
     try:

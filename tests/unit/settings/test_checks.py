@@ -57,7 +57,15 @@ class TestFiles:
         sni = {"sni": [{"name": "x", "certificate": path, "key": path}]}
         logs = {"file": str(tmp_path / "new.log")}
         values = {"tls": tls | sni, "logging": logs, "access_log": logs, "admin": {"pid_file": str(tmp_path / "pid")}}
+        values["listeners"] = [{"tls": "true"}, {"bind": "127.0.0.1:8001"}]
         assert found(app(directory=str(tmp_path), env_file=path) | values) == []
+
+    def test_a_certificate_that_no_listener_uses_is_found(self, tmp_path: Path) -> None:
+        file = tmp_path / "file.pem"
+        file.touch()
+        assert found({"tls": {"certificate": str(file)}}) == [
+            ("tls.certificate", "expected a listener with tls = true; none uses it")
+        ]
 
     def test_every_one_that_is_missing_is_found(self, tmp_path: Path) -> None:
         missing = str(tmp_path / "missing")

@@ -12,7 +12,6 @@ import pytest
 from appserver.settings import Settings, load
 from appserver.settings.keys import KEYS, SECTIONS
 from appserver.settings.reference import field_documentation, reference
-from appserver.settings.unsupported import is_unsupported
 
 ROOT = Path(__file__).parents[3]
 FILE = ROOT / "config" / "server.toml"
@@ -51,12 +50,6 @@ def test_every_section_and_every_key_is_documented(section: str) -> None:
     assert model.__doc__
     assert list(documentation) == list(model.model_fields)
     assert all(len(text) > 5 for text in documentation.values())
-
-
-def test_what_is_not_supported_yet_is_marked_as_often_as_needed() -> None:
-    marks = {section for section in SECTIONS if is_unsupported(section)}
-    marks |= {name for name, key in KEYS.items() if is_unsupported(name) and key.section not in marks}
-    assert " ".join(reference().replace("\n#", "").split()).count("(Not supported yet") == len(marks)
 
 
 def test_no_line_is_too_long_to_read() -> None:
