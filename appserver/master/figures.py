@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache
@@ -54,7 +55,7 @@ def _of_worker(worker: Worker, scoreboard: Scoreboard) -> WorkerFigures:
     pid = worker.pid
     return WorkerFigures(
         number=worker.number,
-        loop_lag=slot.loop_lag,
+        loop_lag=slot.lag(time.monotonic()),
         cpu_seconds=slot.past_cpu_seconds + (processor_time(pid) if pid is not None else 0.0),
         resident_bytes=resident_memory(pid) if pid is not None else None,
         open_fds=open_descriptors(pid) if pid is not None else None,

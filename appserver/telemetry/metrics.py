@@ -173,7 +173,7 @@ def _of_server(totals: Totals, figures: Figures) -> Iterator[Metric]:
 
 def _of_workers(figures: Figures) -> Iterator[Metric]:
     lag = GaugeMetricFamily(
-        "appserver_event_loop_lag_seconds", "How late the event loop was at its last heartbeat.",
+        "appserver_event_loop_lag_seconds", "How late the event loop is.",
         labels=("worker",), unit="seconds",
     )  # fmt: skip
     memory = GaugeMetricFamily(

@@ -23,6 +23,9 @@ class WorkerState(IntEnum):
 
 _STATES = frozenset(WorkerState)
 
+HEARTBEAT_INTERVAL = 0.5
+"""Seconds between two heartbeats; the master looks about once a second."""
+
 # Of what is being served: so many requests, and so much of each path.
 MAX_SERVING = 16
 MAX_PATH = 200
@@ -192,6 +195,11 @@ class WorkerSlot:
     def loop_lag(self) -> float:
         """How late the event loop was at the last heartbeat, in seconds."""
         return self._floats[self._cell("loop_lag")]
+
+    def lag(self, now: float) -> float:
+        """How late the event loop is at `now` (time.monotonic()): if no heartbeat is overdue, as late as it was."""
+        beat = self.heartbeat_at
+        return max(self.loop_lag, now - beat - HEARTBEAT_INTERVAL) if beat else 0.0
 
     @property
     def serving(self) -> list[Serving]:

@@ -12,11 +12,9 @@ from appserver.settings import Settings
 from appserver.telemetry.access_log import AccessLog
 from appserver.telemetry.logs import configure, handle_loop_exceptions
 from appserver.telemetry.scoreboard import WorkerSlot
-from appserver.telemetry.slot import MAX_SERVING
+from appserver.telemetry.slot import HEARTBEAT_INTERVAL, MAX_SERVING
 from appserver.worker.messages import Fork
 
-# Seconds between two heartbeats; the master looks about once a second.
-HEARTBEAT_INTERVAL = 0.5
 # Seconds between two flushes of the access log.
 FLUSH_INTERVAL = 0.1
 

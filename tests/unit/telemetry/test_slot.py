@@ -97,6 +97,12 @@ class TestCounting:
         assert board.slot(0).log_lines_dropped == 3
         assert board.totals().log_lines_dropped == 7
 
+    def test_a_loop_that_does_not_turn_is_later_and_later(self, board: Scoreboard) -> None:
+        slot = begin(board)
+        assert slot.lag(50.0) == 0.0, "there has been no heartbeat yet"
+        slot.heartbeat(100.0, 0.02)
+        assert [slot.lag(now) for now in (100.1, 100.5, 107.5)] == [0.02, 0.02, 7.0]
+
     def test_the_master_counts_exits_and_reloads(self, board: Scoreboard) -> None:
         board.worker_exited("crashed")
         board.worker_exited("a reason of the next version")
