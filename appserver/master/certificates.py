@@ -12,9 +12,9 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 
+from appserver.engine.service import Logger
 from appserver.errors import SettingsError
 from appserver.settings import Loaded, TLSSettings
-from appserver.telemetry.logs import get_logger
 from appserver.telemetry.record import timestamp
 from appserver.tls import Material, read_material, speaks_tls
 
@@ -63,13 +63,14 @@ class CertificateWatch:
         self,
         generations: Callable[[], Mapping[int, Certificates | None]],
         renew: Callable[[int, Material], None],
+        log: Logger,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`generations`: what each living generation uses; `renew` gives one of them another material."""
         self._generations = generations
         self._renew = renew
         self._clock = clock
-        self._log = get_logger("appserver.master")
+        self._log = log
         self._complaints: dict[int, str] = {}  # why a material cannot be renewed, by the identity of its Certificates
         self._reminded: dict[tuple[str, float], float] = {}
 

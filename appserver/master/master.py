@@ -93,7 +93,7 @@ class Master:
         self.verdicts = Verdicts()
         self.started_at = time.time()
         self._announcer = Announcer(notifier, supervisor, self.verdicts, scoreboard)
-        self._certificates = CertificateWatch(self.certificates, self._crew.renew_tls)
+        self._certificates = CertificateWatch(self.certificates, self._crew.renew_tls, self._log)
         self._upgrade = Upgrade(command, supervisor, self._hand_over, output)
 
     async def run(self, handover: Handover | None = None) -> int:
