@@ -29,14 +29,16 @@ async def copy_file(link: Link, part: FilePart) -> None:
             copied = await copy(link, file, offset, size)
             offset += copied
             size -= copied
-            await asyncio.sleep(0)  # a client on a fast network might never let this wait
+            if size:
+                await asyncio.sleep(0)  # a client on a fast network might never let this wait
     finally:
         link.stop_flushing()
 
 
 async def _sendfile(link: Link, file: int, offset: int, size: int) -> int:
+    wanted = min(size, COPY_SIZE)
     try:
-        sent = os.sendfile(link.descriptor, file, offset, min(size, COPY_SIZE))
+        sent = os.sendfile(link.descriptor, file, offset, wanted)
     except BlockingIOError:
         await link.room(size)
         return 0
@@ -46,6 +48,8 @@ async def _sendfile(link: Link, file: int, offset: int, size: int) -> int:
     if not sent:
         raise _shortened()
     link.count_sent(sent)
+    if sent < wanted:
+        await link.room(size - sent)
     return sent
 
 

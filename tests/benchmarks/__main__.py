@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import platform
 import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tests.benchmarks.applications import FILES
 from tests.benchmarks.measurement import Sample, measure
 from tests.benchmarks.report import table
-from tests.benchmarks.servers import APPSERVER, FLOOR, PEERS, ROOT, install
-from tests.benchmarks.workloads import WORKLOADS
+from tests.benchmarks.servers import APPSERVER, FLOOR, NGINX, PEERS, ROOT, install
+from tests.benchmarks.workloads import WORKLOADS, Workload
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,14 +26,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.exit("the benchmarks need wrk (Debian package wrk)")
     workloads = [workload for workload in WORKLOADS if workload.name in options.only]
     servers = [APPSERVER, FLOOR, *(peer for peer in PEERS if peer.name in options.peers)]
+    if shutil.which("nginx"):
+        servers.append(NGINX)
     pythons = {server.name: install(server, options.cache) for server in servers}
+    workloads = [_prepared(workload, options) for workload in workloads]
     samples: list[Sample] = []
     for round_number in range(options.rounds):
         for workload in workloads:
             # Rotated, so that no server always comes first, or behind the same one.
             start = round_number % len(servers)
             for server in servers[start:] + servers[:start]:
-                if server is FLOOR and not workload.floor:
+                if not server.takes(workload):
                     continue
                 sample = measure(server, pythons[server.name], workload, options.seconds)
                 samples.append(sample)
@@ -43,6 +48,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         document = {"machine": machine, "samples": [dataclasses.asdict(sample) for sample in samples]}
         options.json.write_text(json.dumps(document, indent=2))
     return int(any(sample.errors for sample in samples if sample.server == APPSERVER.name))
+
+
+def _prepared(workload: Workload, options: argparse.Namespace) -> Workload:
+    """Write the file that is served; find out how fast a part of what uvicorn can do is."""
+    if workload.file_size:
+        FILES.mkdir(exist_ok=True)
+        with (FILES / str(workload.file_size)).open("wb") as file:
+            for _ in range(workload.file_size // 1024):
+                file.write(os.urandom(1024))
+    if not workload.load:
+        return workload
+    uvicorn = PEERS[0]
+    sample = measure(uvicorn, install(uvicorn, options.cache), workload, options.seconds)
+    return dataclasses.replace(workload, pace=workload.load * sample.rate)
 
 
 def _parser() -> argparse.ArgumentParser:

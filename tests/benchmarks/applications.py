@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import tempfile
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 Message = dict[str, Any]
@@ -14,6 +17,8 @@ HELLO = b"Hello, world!"
 HELLO_HEADERS = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"13")]
 PIECE = bytes(65536)
 GIB = 1 << 30
+FILES = Path(tempfile.gettempdir(), "appserver-benchmarks")
+"""Where files are that are served, each named by its size."""
 
 
 async def hello(scope: Message, receive: Receive, send: Send) -> None:
@@ -73,6 +78,27 @@ async def download(scope: Message, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     for left in range(15, -1, -1):
         await send({"type": "http.response.body", "body": PIECE, "more_body": left > 0})
+
+
+async def file(scope: Message, receive: Receive, send: Send) -> None:
+    """Send the file that has as many octets as the path says, by the kernel's copy."""
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    name = scope["path"].strip("/")
+    headers = [(b"content-type", b"application/octet-stream"), (b"content-length", name.encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.pathsend", "path": str(FILES / name)})
+
+
+async def identify(scope: Message, receive: Receive, send: Send) -> None:
+    """Answer with the id of the process."""
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    body = str(os.getpid()).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def burden(scope: Message, receive: Receive, send: Send) -> None:

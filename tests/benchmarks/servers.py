@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import pwd
 import subprocess
 import sys
 import venv
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.benchmarks.applications import FILES
 from tests.benchmarks.workloads import Workload
 from tests.support import toml
 
@@ -49,6 +51,8 @@ class Server:
     name: str
     command: Callable[[Run], list[str]]
     requirement: str = ""
+    takes: Callable[[Workload], bool] = lambda workload: not workload.file_size
+    """Which workloads it can do."""
 
 
 def _appserver(run: Run) -> list[str]:
@@ -101,8 +105,26 @@ def _floor(run: Run) -> list[str]:
     return [run.python, "-m", "tests.benchmarks.floor", str(run.port)]
 
 
-APPSERVER = Server("appserver", _appserver)
-FLOOR = Server("floor", _floor)
+def _nginx(run: Run) -> list[str]:
+    """One worker that sends files, as its documentation has it for fast ones."""
+    here = run.directory
+    temporary = "".join(f"{name}_temp_path {here};" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    settings = here / "nginx.conf"
+    settings.write_text(
+        f"""daemon off; worker_processes 1; pid {here}/pid; error_log {here}/error;
+        user {pwd.getpwuid(os.getuid()).pw_name};
+        events {{ worker_connections 1024; }}
+        http {{
+            access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000; {temporary}
+            server {{ listen {run.bind}; root {FILES}; }}
+        }}"""
+    )
+    return ["nginx", "-p", str(here), "-c", str(settings), "-e", f"{here}/error"]
+
+
+APPSERVER = Server("appserver", _appserver, takes=lambda _: True)
+FLOOR = Server("floor", _floor, takes=lambda workload: workload.floor)
+NGINX = Server("nginx", _nginx, takes=lambda workload: bool(workload.file_size))
 PEERS = (
     Server("uvicorn", _uvicorn, "uvicorn==0.54.*"),
     Server("granian", _granian, "granian==2.8.*"),

@@ -37,6 +37,12 @@ class Workload:
     access_log: bool = False
     floor: bool = False
     """Whether the bare protocol can do it."""
+    file_size: int = 0
+    """Octets of the file that is served, where it is one."""
+    load: float = 0.0
+    """Share of what uvicorn can do at most that is asked for; 0: as much as the server gives."""
+    pace: float = 0.0
+    """Requests per second that this share comes to."""
     message_size: int = 0
     """Octets of a WebSocket message: the load are these, in sessions (see `websocket_load`), in place of requests."""
     compressed: bool = False
@@ -47,7 +53,8 @@ class Workload:
         """The Lua script for wrk: the request, and a report that can be read by a program."""
         headers = "".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(to)}\n" for name, to in self.headers.items())
         body = f'wrk.body = string.rep("x", {self.body_size})\n' if self.body_size else ""
-        return f'wrk.method = "{self.method}"\n{headers}{body}{REPORT}'
+        pace = PACE % (1000 * self.connections / self.pace) if self.pace else ""
+        return f'wrk.method = "{self.method}"\n{headers}{body}{pace}{REPORT}'
 
 
 REPORT = """
@@ -57,6 +64,15 @@ function done(summary, latency, requests)
       '{"requests": %d, "seconds": %.6f, "p50_us": %.0f, "p99_us": %.0f, "errors": %d}\\n',
       summary.requests, summary.duration / 1e6, latency:percentile(50), latency:percentile(99),
       errors.connect + errors.read + errors.write + errors.status + errors.timeout))
+end
+"""
+
+# What a connection waits between an answer and its next request: milliseconds, whole ones for wrk, twice %f at most.
+PACE = """
+function delay()
+   local pause = 2 * math.random() * %f
+   local whole = math.floor(pause)
+   return math.random() < pause - whole and whole + 1 or whole
 end
 """
 
@@ -86,6 +102,21 @@ WORKLOADS = (
         "FastAPI, one JSON route",
         application="tests.benchmarks.fastapi_application:app",
         path="/items/7?name=somebody",
+    ),
+    Workload("latency", "the same at 70 % of the load that uvicorn can bear", load=0.7),
+    *(
+        Workload(
+            f"file{name}",
+            f"a file of {about}, by http.response.pathsend",
+            application="tests.benchmarks.applications:file",
+            path=f"/{size}",
+            file_size=size,
+            connections=connections,
+        )
+        for name, about, size, connections in (
+            ("100k", "100 KiB", 100 * 1024, 64),
+            ("100m", "100 MiB", 100 * 1024 * 1024, 4),
+        )
     ),
     *(
         Workload(
