@@ -37,7 +37,7 @@ TEXT = 0x81
 BINARY = 0x82
 
 MAX_FRAGMENTS = 65_536
-"""So many frames a message may have: empty ones take no memory, but should not go on for ever either."""
+"""So many frames may continue a message: empty ones take no memory, but should not go on for ever either."""
 
 MAX_QUEUED = 64 * 1024
 """Octets of messages that wait for the application before no more are read; one message may come on top."""
@@ -234,9 +234,10 @@ class FrameProtocol(Protocol):
         if head & 0x0F != _CONTINUATION:
             self._kind = TEXT if head & 0x0F == Opcode.TEXT else BINARY
             self._compressed = bool(head & 0x40)
+            return
         self._fragments += 1
         if self._fragments > MAX_FRAGMENTS:
-            raise ProtocolError(f"a message of more than {MAX_FRAGMENTS} frames")
+            raise ProtocolError(f"a message of more than {MAX_FRAGMENTS} fragments")
 
     def _read_payload(self, data: bytes, position: int) -> int:
         """Read what is there of the payload; returns where that ends."""

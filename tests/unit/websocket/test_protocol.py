@@ -206,7 +206,7 @@ class TestLimits:
 
     def test_fragments_are_counted(self) -> None:
         protocol = make()
-        feed(protocol, frame(BINARY, fin=False), frame(CONTINUATION, fin=False) * (MAX_FRAGMENTS - 1))
+        feed(protocol, frame(BINARY, fin=False), frame(CONTINUATION, fin=False) * MAX_FRAGMENTS)
         assert not protocol.eof_sent
         feed(protocol, frame(CONTINUATION, fin=False))
         assert failed(protocol) == 1002
