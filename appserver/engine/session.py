@@ -2,7 +2,7 @@
 
     CONNECTING ──websocket.accept──▶ OPEN ──websocket.close, drain──▶ CLOSING ──the client's close──▶ CLOSED
       │  │                             └──the client's close, a violation, connection lost────────────▲
-      │  └──http.response.start──▶ DENYING ──http.response.body, the last──▶──────────────────────────│
+      │  └──websocket.http.response.start──▶ DENYING ──websocket.http.response.body, the last──▶────────│
       └──websocket.close (403), failure of the application, client gone──▶────────────────────────────┘
 
 It takes the connection over from the one that has read the head of the request. What octets mean is decided by
@@ -36,8 +36,8 @@ NORMAL: Final = 1000
 INTERNAL_ERROR: Final = 1011
 
 MESSAGES: Final = {
-    "http.response.body",
-    "http.response.start",
+    "websocket.http.response.body",
+    "websocket.http.response.start",
     "websocket.accept",
     "websocket.close",
     "websocket.send",
@@ -137,10 +137,10 @@ class Session(SessionLink):
         elif phase == CONNECTING and kind == "websocket.close":
             self.encoder.start(403, ())
             self._deny(b"", more=False)
-        elif phase == CONNECTING and kind == "http.response.start":
+        elif phase == CONNECTING and kind == "websocket.http.response.start":
             self.encoder.start(message["status"], message.get("headers", ()))
             self.phase = DENYING
-        elif phase == DENYING and kind == "http.response.body":
+        elif phase == DENYING and kind == "websocket.http.response.body":
             self._deny(_octets(kind, message.get("body", b"")), more=message.get("more_body", False))
             await self.writable()
         else:
@@ -188,7 +188,7 @@ class Session(SessionLink):
         elif phase == CONNECTING:
             self._report(None, "returned without answering: send websocket.accept or websocket.close")
         elif phase == DENYING:
-            self._report(None, "returned without completing its response: send http.response.body")
+            self._report(None, "returned without completing its response: send websocket.http.response.body")
         if phase == CONNECTING:
             cancelled = isinstance(error, asyncio.CancelledError)
             self._answer(refusal.application_cancelled() if cancelled else refusal.application_failed(), "error")
@@ -240,7 +240,9 @@ class Session(SessionLink):
                 f"{kind} was sent after websocket.accept, behind which only send and close have a place"
             )
         if phase == DENYING:
-            return ResponseError(f"{kind} was sent after http.response.start: complete that with http.response.body")
+            return ResponseError(
+                f"{kind} was sent after websocket.http.response.start: complete that with websocket.http.response.body"
+            )
         return ResponseError(f"{kind} was sent before websocket.accept: accept the session, or close it, first")
 
 

@@ -45,6 +45,10 @@ class Address:
             return f"unix:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    def websocket(self, target: str = "/") -> str:
+        """The URL of a WebSocket session."""
+        return f"ws://{self}{target}"
+
     def connect(self, timeout: float = 10.0) -> socket.socket:
         """Open a blocking connection that waits at most `timeout` seconds for anything."""
         if not self.path:

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from tests.support.server import Server
 from tests.support.waiting import eventually
@@ -99,3 +101,19 @@ def test_server_sent_events_arrive_as_they_happen(client: httpx.Client) -> None:
 def test_a_background_task_runs_after_the_response(client: httpx.Client, name: str) -> None:
     assert client.post(f"/background/{name}").status_code == 202
     eventually(lambda: f"{name} done in a thread" in journal(client), "the task has run")
+
+
+def test_what_one_says_all_hear(server: Server, client: httpx.Client) -> None:
+    url = server.address.websocket("/rooms/7")
+    with connect(url) as one, connect(url) as other:
+        one.send("first")
+        other_heard = [other.recv(10)]
+        other.send("second")
+        other_heard.append(other.recv(10))
+        assert other_heard == [one.recv(10), one.recv(10)] == ["7 session: first", "7 session: second"]
+
+
+def test_a_session_with_a_wrong_parameter_is_denied(server: Server) -> None:
+    with pytest.raises(InvalidStatus) as caught:
+        connect(server.address.websocket("/rooms/seven"))
+    assert caught.value.response.status_code == 403

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import socket
 from collections.abc import Iterator
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.frames import Close
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from tests.integration.frameworks.applications.starlette_site import FILE_SIZE
 from tests.support.server import Server
@@ -163,3 +168,55 @@ def test_an_exception_is_answered_with_500_and_logged(client: httpx.Client, serv
     assert (response.status_code, response.text) == (500, "Internal Server Error")
     assert client.get("/visit").status_code == 200
     eventually(lambda: "failed on purpose" in str(server.log.records[mark:]), "the exception is in the log")
+
+
+def test_a_session_echoes(server: Server, client: httpx.Client) -> None:
+    with connect(
+        server.address.websocket("/talk?token=1"), subprotocols=[Subprotocol("v2"), Subprotocol("v1")]
+    ) as session:
+        assert session.subprotocol == "v2"
+        assert session.response is not None
+        assert session.response.headers["x-greeting"] == "hello"
+        for message in ("text", b"bytes", "ü" * 100_000, bytes(300_000)):
+            session.send(message)
+            assert session.recv(10) == message
+        session.send("describe")
+        assert json.loads(session.recv(10)) == {
+            "path": "/talk", "scheme": "ws", "root_path": "", "client": ["127.0.0.1"]
+        }  # fmt: skip
+    eventually(lambda: "session ended: 1000" in journal(client), "the application learns of the end")
+
+
+def test_the_application_leaves_a_session(server: Server) -> None:
+    with connect(server.address.websocket("/talk?token=1")) as session:
+        session.send("leave")
+        with pytest.raises(ConnectionClosedError) as caught:
+            session.recv(10)
+    assert caught.value.rcvd == Close(4001, "you asked for it")
+
+
+def test_a_session_is_denied_with_a_response(server: Server) -> None:
+    with pytest.raises(InvalidStatus) as caught:
+        connect(server.address.websocket("/talk"))
+    response = caught.value.response
+    assert response.status_code == 401
+    assert json.loads(response.body or b"") == {"reason": "no token"}
+
+
+def test_a_session_to_nowhere_is_forbidden(server: Server) -> None:
+    with pytest.raises(InvalidStatus) as caught:
+        connect(server.address.websocket("/nowhere"))
+    assert caught.value.response.status_code == 403
+
+
+def test_an_endpoint_class_serves_a_session(server: Server, client: httpx.Client) -> None:
+    with connect(server.address.websocket("/chat")) as session:
+        session.send('{"a": [1, 2]}')
+        assert json.loads(session.recv(10)) == {"got": {"a": [1, 2]}}
+    eventually(lambda: "chat ended: 1000" in journal(client), "the application learns of the end")
+
+
+def test_an_error_in_a_session_closes_it(server: Server) -> None:
+    with connect(server.address.websocket("/fail-session")) as session, pytest.raises(ConnectionClosedError) as caught:
+        session.recv(10)
+    assert caught.value.rcvd == Close(1011, "")

@@ -276,10 +276,10 @@ class TestDenial:
     def test_a_response_is_sent_in_its_place(self) -> None:
         async def handler(talk: Talk) -> None:
             await talk.send(
-                {"type": "http.response.start", "status": 401, "headers": [(b"www-authenticate", b"Basic")]}
+                {"type": "websocket.http.response.start", "status": 401, "headers": [(b"www-authenticate", b"Basic")]}
             )
-            await talk.send({"type": "http.response.body", "body": b"log ", "more_body": True})
-            await talk.send({"type": "http.response.body", "body": b"in"})
+            await talk.send({"type": "websocket.http.response.body", "body": b"log ", "more_body": True})
+            await talk.send({"type": "websocket.http.response.body", "body": b"in"})
 
         async def scenario() -> None:
             world = make(handler)
@@ -298,9 +298,9 @@ class TestDenial:
         sent: list[int] = []
 
         async def handler(talk: Talk) -> None:
-            await talk.send({"type": "http.response.start", "status": 404})
+            await talk.send({"type": "websocket.http.response.start", "status": 404})
             for number in range(3):
-                await talk.send({"type": "http.response.body", "body": b"x", "more_body": number < 2})
+                await talk.send({"type": "websocket.http.response.body", "body": b"x", "more_body": number < 2})
                 sent.append(number)
 
         async def scenario() -> None:
@@ -321,8 +321,11 @@ class TestDenial:
         "messages",
         [
             [],
-            [{"type": "http.response.start", "status": 200}],
-            [{"type": "http.response.start", "status": 200}, {"type": "http.response.body", "more_body": True}],
+            [{"type": "websocket.http.response.start", "status": 200}],
+            [
+                {"type": "websocket.http.response.start", "status": 200},
+                {"type": "websocket.http.response.body", "more_body": True},
+            ],
         ],
     )
     def test_an_application_that_returns_too_early_is_a_failure(self, messages: list[Message]) -> None:
@@ -350,7 +353,7 @@ class TestMisbehaviour:
         [
             [{"type": "websocket.send", "text": "x"}],
             [{"type": "websocket.accept"}, {"type": "websocket.accept"}],
-            [{"type": "websocket.accept"}, {"type": "http.response.start", "status": 200}],
+            [{"type": "websocket.accept"}, {"type": "websocket.http.response.start", "status": 200}],
             [{"type": "websocket.accept"}, {"type": "websocket.send"}],
             [{"type": "websocket.accept"}, {"type": "websocket.send", "bytes": "text"}],
             [{"type": "websocket.accept"}, {"type": "websocket.send", "text": b"bytes"}],
@@ -366,9 +369,9 @@ class TestMisbehaviour:
             [{"type": "websocket.accept", "headers": [(b"upgrade", b"x")]}],
             [{"type": "websocket.accept", "headers": [(b"x", b"a\r\nb: c")]}],
             [{"type": "websocket.accept", "headers": [("x", "y")]}],
-            [{"type": "http.response.start", "status": 200}, {"type": "websocket.accept"}],
-            [{"type": "http.response.body"}],
-            [{"type": "http.response.start", "status": 101}],
+            [{"type": "websocket.http.response.start", "status": 200}, {"type": "websocket.accept"}],
+            [{"type": "websocket.http.response.body"}],
+            [{"type": "websocket.http.response.start", "status": 101}],
             [{"type": "websocket.accept"}, {"type": "websocket.unknown"}],
         ],
         ids=repr,

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import BackgroundTasks, Depends, FastAPI, Form, HTTPException, Request, UploadFile
+from fastapi import BackgroundTasks, Depends, FastAPI, Form, HTTPException, Request, UploadFile, WebSocket
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
@@ -100,3 +100,20 @@ async def send_event(tick: str, request: Request) -> None:
 async def work_later(name: str, tasks: BackgroundTasks) -> str:
     tasks.add_task(journal.append, f"{name} done in a thread")
     return "accepted"
+
+
+listeners: set[WebSocket] = set()
+
+
+@app.websocket("/rooms/{room}")
+async def enter(websocket: WebSocket, room: int, name: Annotated[str, Depends(session)]) -> None:
+    # As the tutorial has it, without a thought about the end: the disconnect leaves it as an exception.
+    await websocket.accept()
+    listeners.add(websocket)
+    try:
+        while True:
+            text = await websocket.receive_text()
+            for listener in listeners:
+                await listener.send_text(f"{room} {name}: {text}")
+    finally:
+        listeners.discard(websocket)

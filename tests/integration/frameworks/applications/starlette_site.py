@@ -15,9 +15,11 @@ from typing import TypedDict
 
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
+from starlette.endpoints import WebSocketEndpoint
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 FILE_SIZE = 8 * 1024 * 1024
 
@@ -124,6 +126,43 @@ async def file(request: Request) -> Response:
     return FileResponse(request.state.file, media_type="application/octet-stream")
 
 
+async def talk(websocket: WebSocket) -> None:
+    """Echo, with the client's first subprotocol; "describe" and "leave" are answered in another way."""
+    if "token" not in websocket.query_params:
+        await websocket.send_denial_response(JSONResponse({"reason": "no token"}, status_code=401))
+        return
+    await websocket.accept(next(iter(websocket.scope["subprotocols"]), None), headers=[(b"x-greeting", b"hello")])
+    try:
+        while True:
+            message = await websocket.receive()
+            if message.get("text") == "describe":
+                about = {name: websocket.scope[name] for name in ("path", "scheme", "root_path")}
+                await websocket.send_json({**about, "client": list(websocket.scope["client"])[:1]})
+            elif message.get("text") == "leave":
+                await websocket.close(4001, "you asked for it")
+            elif message.get("bytes") is not None:
+                await websocket.send_bytes(message["bytes"])
+            else:
+                await websocket.send_text(message["text"])
+    except (RuntimeError, KeyError):
+        journal.append(f"session ended: {message['code']}")  # Starlette raises these after a disconnect
+
+
+class Chat(WebSocketEndpoint):
+    encoding = "json"
+
+    async def on_receive(self, websocket: WebSocket, data: object) -> None:
+        await websocket.send_json({"got": data})
+
+    async def on_disconnect(self, websocket: WebSocket, close_code: int) -> None:
+        journal.append(f"chat ended: {close_code}")
+
+
+async def fail_session(websocket: WebSocket) -> None:
+    await websocket.accept()
+    raise RuntimeError("failed on purpose")
+
+
 async def fail(request: Request) -> Response:
     raise RuntimeError("failed on purpose")
 
@@ -144,5 +183,8 @@ app = Starlette(
         Route("/file", file),
         Route("/fail", fail),
         Route("/slash/", describe),
+        WebSocketRoute("/talk", talk),
+        WebSocketRoute("/chat", Chat),
+        WebSocketRoute("/fail-session", fail_session),
     ],
 )
