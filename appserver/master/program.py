@@ -56,6 +56,7 @@ def run(loaded: Loaded, reread: Callable[[], Loaded], command: Command) -> int:
         scoreboard = Scoreboard.create(plan.policy.capacity, settings.metrics.buckets)
         supervisor = Supervisor(plan.policy, random=random.random)
         output.start_writer()
+        _announce(plan, listeners)
         become_subreaper()
         master = Master(
             plan,
@@ -70,6 +71,19 @@ def run(loaded: Loaded, reread: Callable[[], Loaded], command: Command) -> int:
             application_metrics,
         )
         return asyncio.run(master.run())
+
+
+def _announce(plan: Plan, listeners: ListenerSet) -> None:
+    """Say what is about to be served where, by how many workers, and which settings say so."""
+    path = plan.loaded.path
+    get_logger("appserver.master").info(
+        "starting",
+        application=plan.settings.app.target,
+        addresses=listeners.names(),
+        workers=plan.policy.count,
+        settings="none, but the command line and the environment" if path is None else str(path.absolute()),
+        version=__version__,
+    )
 
 
 def take_over(fd: int, reread: Callable[[], Loaded], command: Command) -> int:

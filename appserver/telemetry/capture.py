@@ -12,6 +12,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, TextIO
 
@@ -133,6 +134,12 @@ def capture_loop_exceptions(emit: Emit, loop: asyncio.AbstractEventLoop) -> None
 
     def handle(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         fields = {name: safe_repr(value) for name, value in context.items() if name not in ("message", "exception")}
-        emit("error", context["message"], "asyncio", fields, context.get("exception"))
+        report = partial(emit, "error", context["message"], "asyncio", fields, context.get("exception"))
+        task = context.get("task") or context.get("future")
+        if isinstance(task, asyncio.Task) and sys.version_info >= (3, 12):
+            # As the task itself would have logged it, with the request that it was started for.
+            task.get_context().copy().run(report)
+        else:
+            report()
 
     loop.set_exception_handler(handle)

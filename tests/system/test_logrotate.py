@@ -1,0 +1,83 @@
+"""The rotation of log files by the real logrotate, with the configuration in `deploy/`, under load."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.address import Address
+from tests.support.load import Load
+from tests.support.server import ROOT, Server
+from tests.support.waiting import eventually
+
+LOGROTATE = shutil.which("logrotate", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+CONFIGURATION = ROOT / "deploy" / "logrotate" / "appserver"
+
+
+@pytest.mark.skipif(LOGROTATE is None, reason="needs logrotate (Debian: logrotate)")
+def test_no_line_is_lost_or_torn_by_logrotate(tmp_path: Path) -> None:
+    logs = tmp_path / "log"
+    logs.mkdir(mode=0o755)  # logrotate refuses a directory that others may write
+    control = tmp_path / "control.sock"
+    settings = {
+        "workers": {"count": 2},
+        "access_log": {"file": str(logs / "access.log")},
+        "logging": {"file": str(logs / "server.log")},
+        "listeners": [{"bind": f"unix:{tmp_path / 'server.sock'}"}],
+        "admin": {"control": str(control)},
+    }
+    configuration = tmp_path / "logrotate.conf"
+    text = CONFIGURATION.read_text().replace("/var/log/appserver", str(logs))
+    command = f"PYTHONPATH={ROOT} {sys.executable} -m appserver reopen-logs --control {control}"
+    text = text.replace("appserver reopen-logs --control /run/appserver/control.sock", command)
+    configuration.write_text(text)
+    configuration.chmod(0o644)
+    server = Server(tmp_path, settings).start()
+    try:
+        eventually(lambda: '"serving"' in read(logs, "server.log"), "it serves", timeout=30)
+        with Load(Address(path=str(tmp_path / "server.sock")), connections=4) as load:
+            for number in range(1, 4):
+                load.wait_for_requests(100)
+                rotate(configuration, tmp_path / "state")
+                eventually((logs / "access.log").exists, f"the file after rotation {number}")
+            load.wait_for_requests(100)
+        assert load.tally.failed == 0
+        assert server.stop() == 0
+        names = {path.name for path in logs.iterdir()}
+        assert names >= {
+            "access.log",
+            "access.log.1",
+            "access.log.2.gz",
+            "access.log.3.gz",
+            "server.log",
+            "server.log.1",
+        }
+        lines = [line for path in sorted(logs.glob("access.log*")) for line in contents(path).splitlines()]
+        assert len([json.loads(line) for line in lines]) == load.tally.requests
+        assert '"stopped"' in read(logs, "server.log")
+    finally:
+        server.close()
+
+
+def rotate(configuration: Path, state: Path) -> None:
+    assert LOGROTATE is not None
+    done = subprocess.run(
+        [LOGROTATE, "--force", "--state", state, configuration], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def contents(path: Path) -> str:
+    return gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
+
+
+def read(folder: Path, name: str) -> str:
+    path = folder / name
+    return path.read_text() if path.exists() else ""
