@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.system.platforms.debian import build_tree, build_wheels, make_environment, run
+from tests.system.platforms.debian import ROOT, build_tree, build_wheels, make_environment, run
+from tests.system.platforms.engine import Engine
 from tests.system.platforms.machine import ENVIRONMENT, Instance, Machine, install_units
 
 MakeInstance = Callable[..., Instance]
@@ -33,8 +34,13 @@ def debian(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package with all that it needs, and FastAPI."""
-    return build_wheels(tmp_path_factory.mktemp("wheels"), "orjson", "fastapi")
+    """The package with all that it needs, also for being built, and FastAPI.
+
+    APPSERVER_TEST_WHEELS names a directory that holds them already.
+    """
+    if given := os.environ.get("APPSERVER_TEST_WHEELS"):
+        return Path(given)
+    return build_wheels(tmp_path_factory.mktemp("wheels"), "orjson", "a2wsgi", "hatchling", "fastapi")
 
 
 @pytest.fixture(scope="session")
@@ -64,3 +70,21 @@ def make_instance(machine: Machine) -> Iterator[MakeInstance]:
             return instance
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def engine(debian: Path, wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An engine that has built the image of the project, `appserver`, and that of the example on top of it, `shop`.
+
+    APPSERVER_TEST_ENGINE names the directory of one that has done so already.
+    """
+    if given := os.environ.get("APPSERVER_TEST_ENGINE"):
+        yield Engine(Path(given))
+        return
+    engine = Engine(tmp_path_factory.mktemp("engine"))
+    engine.import_tree(debian, "base")
+    engine.build(ROOT, "appserver", base="localhost/base", wheels=wheels)
+    engine.build(ROOT / "deploy/example", "shop", base="localhost/appserver", wheels=wheels)
+    yield engine
+    engine.call("rmi", "--all", "--force")
+    shutil.rmtree(engine.directory)

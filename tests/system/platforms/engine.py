@@ -1,0 +1,196 @@
+"""Containers by podman, with a storage of their own, that run where no engine for containers is set up.
+
+The tests may themselves run in a container without control groups of its own: containers then are in none, share the
+network of the tests, and get limits of their own instead of those that podman would like to raise.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.support.address import Address, Response
+from tests.support.server import Log
+from tests.support.waiting import eventually
+from tests.system.platforms.debian import ROOT, run
+
+# Gives podman a view of its own of the control groups, version 2, whatever the machine has. What comes before sees what it
+# has; the program and its arguments follow.
+_IN_OWN_MOUNTS = '{before}; umount -R /sys/fs/cgroup 2>/dev/null; mount -t cgroup2 none /sys/fs/cgroup && exec "$@"'
+
+
+class Engine:
+    """Builds images and runs containers, all in one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        places = (f"--root={directory}/storage", f"--runroot={directory}/run", f"--tmpdir={directory}/tmp")
+        self._podman = ("podman", *places, "--cgroup-manager=cgroupfs", "--events-backend=file")
+
+    def call(self, *arguments: str | Path, timeout: float = 300.0) -> str:
+        """Call podman, and return what it prints."""
+        return run(*self._podman, *arguments, timeout=timeout)
+
+    def import_tree(self, tree: Path, name: str) -> None:
+        """Make an image of a directory."""
+        archive = self.directory / "tree.tar"
+        run("tar", "--create", f"--file={archive}", f"--directory={tree}", ".")
+        self.call("import", archive, name)
+        archive.unlink()
+
+    def build(self, context: Path, name: str, *, base: str, wheels: Path) -> None:
+        """Build an image from the Dockerfile of a directory, with packages of Python from `wheels` only."""
+        arguments = {"BASE": base, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"}
+        self.call(
+            *("build", "--isolation=chroot", "--format=docker", f"--volume={wheels}:/wheels:ro", f"--tag={name}"),
+            *(f"--build-arg={key}={value}" for key, value in arguments.items()),
+            context,
+        )
+
+    def inspect(self, image: str) -> dict[str, Any]:
+        """The configuration of an image."""
+        [found] = json.loads(self.call("image", "inspect", image))
+        return {**found["Config"], "Healthcheck": found["Healthcheck"]}
+
+    def command(self, *arguments: str, before: str = "true") -> list[str]:
+        """The command that runs `podman run` with these arguments; `before` is shell text that comes first."""
+        limits = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000")
+        podman = [*self._podman, "run", "--rm", "--network=host", "--cgroups=disabled", *limits, *arguments]
+        return ["unshare", "--mount", "bash", "-c", _IN_OWN_MOUNTS.format(before=before), "podman", *podman]
+
+
+@contextmanager
+def one_cpu_granted(directory: Path) -> Iterator[tuple[str, list[str]]]:
+    """A control group with the quota of one CPU: what `Container` takes as `before`, and as options.
+
+    Where the machine has the controller in version 1, the container sees its group as engines for containers mount it there.
+    """
+    unified = "cpu" in _read(Path("/sys/fs/cgroup/cgroup.controllers")).split()
+    group = Path("/sys/fs/cgroup" if unified else "/sys/fs/cgroup/cpu") / f"appserver-test-{os.getpid()}"
+    group.mkdir()
+    try:
+        if unified:
+            (group / "cpu.max").write_text("100000 100000")
+            yield f"echo $$ > {group}/cgroup.procs", []
+        else:
+            (group / "cpu.cfs_quota_us").write_text("100000")
+            view = directory / "cgroup"
+            (view / "cpu").mkdir(parents=True)
+            yield f"mount --bind {group} {view}/cpu && echo $$ > {group}/tasks", [f"--volume={view}:/sys/fs/cgroup:ro"]
+    finally:
+        eventually(lambda: _remove(group), "the control group can be removed")
+
+
+def _read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+def _remove(group: Path) -> bool:
+    try:
+        group.rmdir()
+    except OSError:  # something is still in it
+        return False
+    return True
+
+
+class Container:
+    """A container that runs with the block."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        image: str,
+        name: str,
+        *options: str,
+        settings: Mapping[str, str] | None = None,
+        before: str = "true",
+    ) -> None:
+        """`options` are those of `podman run`, `settings` more variables for the environment; `before` as above."""
+        with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+            self.address, self.admin = Address(*first.getsockname()), Address(*second.getsockname())
+        environment = {
+            "APPSERVER_LISTENERS": json.dumps([{"bind": str(self.address)}]),
+            "APPSERVER_ADMIN__BIND": str(self.admin),
+            **(settings or {}),
+        }
+        variables = (f"--env={key}={value}" for key, value in environment.items())
+        self._pid_file = engine.directory / f"{name}.pid"
+        named = (f"--conmon-pidfile={self._pid_file}", f"--name={name}")
+        self._command = engine.command(*named, *variables, *options, image, before=before)
+        self.name = name
+        self._engine = engine
+        self._image = image
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+        )
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self.output, self.log = Log(self._process.stdout, "stdout"), Log(self._process.stderr, "stderr")
+        try:
+            self.log.wait_for("serving", timeout=60)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it, and print its log."""
+        if self._process.poll() is None:
+            self.signal(signal.SIGKILL)
+            self._process.wait(30)
+        for log in (self.log, self.output):
+            log.join(5)
+        print(f"--- {self.name}\n{self.log.text}\n{self.output.text}")
+
+    @property
+    def pid(self) -> int:
+        """Its process number 1, as it is numbered here."""
+        conmon = int(self._pid_file.read_text())
+        children = Path(f"/proc/{conmon}/task/{conmon}/children")
+        return int(eventually(lambda: children.read_text().split(), "the container has a process")[0])
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to its process number 1."""
+        os.kill(self.pid, number)
+
+    def stop(self) -> int:
+        """TERM, and the exit code of the container."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        """The exit code, when it has ended."""
+        code = self._process.wait(60)
+        for log in (self.log, self.output):
+            log.join(5)
+        return code
+
+    def request(self, target: str = "/", *, timeout: float = 20.0) -> Response:
+        """One request on a connection of its own."""
+        return self.address.request("GET", target, timeout=timeout)
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command inside, as its user and with the environment of the image."""
+        status = dict(
+            line.split(":\t", 1) for line in Path(f"/proc/{self.pid}/status").read_text().splitlines() if "\t" in line
+        )
+        user = (f"--setuid={status['Uid'].split()[0]}", f"--setgid={status['Gid'].split()[0]}")
+        enter = ["nsenter", f"--target={self.pid}", "--all", *user, "--wdns=/srv/app"]
+        # Not that of the process: its memory is where the title of the process is written.
+        environment = dict(variable.split("=", 1) for variable in self._engine.inspect(self._image)["Env"])
+        return subprocess.run(
+            [*enter, *command], capture_output=True, text=True, timeout=60, check=False, env=environment
+        )
