@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import socket
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -62,11 +63,14 @@ class Address:
             raise
         return connection
 
-    async def open_connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Open a connection with asyncio's streams."""
+    async def open_connection(
+        self, client: ssl.SSLContext | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open a connection with asyncio's streams; with a context, to "localhost" in its certificate."""
+        name = None if client is None else "localhost"
         if self.path:
-            return await asyncio.open_unix_connection(self.path)
-        return await asyncio.open_connection(self.host, self.port)
+            return await asyncio.open_unix_connection(self.path, ssl=client, server_hostname=name)
+        return await asyncio.open_connection(self.host, self.port, ssl=client, server_hostname=name)
 
     def request(
         self,

@@ -1,5 +1,7 @@
 """The ASGI application that most tests serve, without dependencies. Its first path segment says what it does.
 
+A WebSocket session begins with what /scope would answer, and goes on as an echo.
+
 /                 "hello"
 /pid              the process id of the worker
 /version          the value of VERSION; a test that deploys new code rewrites that line
@@ -7,6 +9,8 @@
 /block/SECONDS    the same, blocking the event loop
 /stream/N         N pieces of 1,000 octets, chunked, with a short pause between them
 /echo             the request body, piece by piece
+/octets/N         a body of N octets
+/digest, /upload  the SHA-256 of the request body, when it is complete
 /raise            raises RuntimeError
 /exit/CODE        ends the worker from inside the request
 /env/NAME         the environment variable
@@ -19,6 +23,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import os
@@ -38,11 +43,18 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         await _lifespan(scope, receive, send)
         return
+    if scope["type"] == "websocket":
+        await _converse(scope, receive, send)
+        return
     assert scope["type"] == "http", scope["type"]
-    _, action, *rest = scope["path"].split("/", 2)
+    _, action, *rest = scope["path"].removeprefix(scope["root_path"]).split("/", 2)
     argument = rest[0] if rest else ""
     if action == "echo":
         await _echo(receive, send)
+    elif action == "octets":
+        await _respond(send, b"x" * int(argument))
+    elif action in ("digest", "upload"):
+        await _respond(send, (await _digest(receive)).encode())
     elif action == "stream":
         await _stream(int(argument), send)
     else:
@@ -96,6 +108,24 @@ async def _echo(receive: Receive, send: Send) -> None:
             return
         more = message.get("more_body", False)
         await send({"type": "http.response.body", "body": message.get("body", b""), "more_body": more})
+
+
+async def _digest(receive: Receive) -> str:
+    digest, more = hashlib.sha256(), True
+    while more:
+        message = await receive()
+        digest.update(message.get("body", b""))
+        more = message.get("more_body", False)
+    return digest.hexdigest()
+
+
+async def _converse(scope: Message, receive: Receive, send: Send) -> None:
+    """A session: says who it is with, then whatever it is told."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.send", "text": json.dumps(_describe(scope))})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message.get("text"), "bytes": message.get("bytes")})
 
 
 async def _stream(pieces: int, send: Send) -> None:

@@ -9,7 +9,9 @@ production could not tell whether it was carried out.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import ssl
 import threading
 from collections import Counter
 from dataclasses import dataclass, field
@@ -62,7 +64,8 @@ class Load:
         assert load.tally.failed == 0
 
     Leaving the block lets every connection finish its request, so that the tally is final afterwards. `pause` bounds
-    the seconds between an answer and the next request; `timeout` the seconds that a request may take.
+    the seconds between an answer and the next request; `timeout` the seconds that a request may take. With `client` the
+    load is encrypted; without `keep_alive` each request has a connection of its own.
     """
 
     def __init__(
@@ -73,13 +76,17 @@ class Load:
         pause: tuple[float, float] = (0.0, 0.02),
         path: str = "/",
         timeout: float = 10.0,
+        client: ssl.SSLContext | None = None,
+        keep_alive: bool = True,
     ) -> None:
+        self._client = client
         self.tally = Tally()
         self._address = address
         self._connections = connections
         self._pause = pause
         self._timeout = timeout
-        self._request = f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode()
+        connection = "" if keep_alive else "Connection: close\r\n"
+        self._request = f"GET {path} HTTP/1.1\r\nHost: test\r\n{connection}\r\n".encode()
         self._random = random.Random(0)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -108,7 +115,7 @@ class Load:
     async def _user(self) -> None:
         while not self._stopping.is_set():
             try:
-                reader, writer = await asyncio.wait_for(self._address.open_connection(), self._timeout)
+                reader, writer = await asyncio.wait_for(self._address.open_connection(self._client), self._timeout)
             except (OSError, TimeoutError) as error:
                 self.tally.note_failure("connect", error)
                 await self._paused(0.05)
@@ -118,6 +125,10 @@ class Load:
                 await self._converse(reader, writer)
             finally:
                 writer.close()
+                if self._client is not None:
+                    # The end of TLS takes a few turns, and the loop may have no more.
+                    with contextlib.suppress(OSError, TimeoutError):
+                        await asyncio.wait_for(writer.wait_closed(), self._timeout)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Send requests on one connection until it is closed, breaks, or the run stops."""
