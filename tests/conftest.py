@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+import appserver
 from tests.support.server import Server
 
 StartServer = Callable[..., Server]
@@ -16,6 +18,12 @@ StartServer = Callable[..., Server]
 # No test judges by the time that something takes: a busy machine is no defect.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the package once: where bytecode is not to be written, hundreds of servers would each do it anew."""
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(str(Path(appserver.__file__).parent), quiet=2)
 
 
 @pytest.fixture

@@ -153,5 +153,6 @@ def install(server: Server, cache: Path) -> str:
 
 def environment() -> dict[str, str]:
     """The environment of a server: it finds the applications, and nothing of this one's settings."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("APPSERVER_")}
-    return {**inherited, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    unwanted = ("APPSERVER_", "PYTHONDONTWRITEBYTECODE")  # what pip installs is compiled, so this has to be, too
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
+    return {**inherited, "PYTHONPATH": str(ROOT)}
