@@ -1,5 +1,6 @@
 """The ASGI application of the conformance tests: it answers what it saw, remembers it, or misbehaves as it is told.
 
+a WebSocket session   every message, sent back
 any other path        what the request was: method, path, raw_path, query, http_version, headers, body, its size, hash
 /__seen/TOKEN         the requests seen whose target holds TOKEN: target, method, complete, size
 /__state/KEY          what a handler has noted under KEY, with this process's memory and id
@@ -45,6 +46,9 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
             message = await receive()
             await send({"type": message["type"] + ".complete"})
         return
+    if scope["type"] == "websocket":
+        await echo_messages(receive, send)
+        return
     assert scope["type"] == "http", scope["type"]
     _, action, *arguments = scope["path"].split("/") if scope["path"].startswith("/") else ["", ""]
     target = scope["raw_path"].decode("latin-1")
@@ -52,6 +56,14 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
     if not action.startswith("__"):
         SEEN.append(seen)
     await HANDLERS.get(action, echo)(scope, receive, send, arguments, seen)
+
+
+async def echo_messages(receive: Receive, send: Send) -> None:
+    """Send every WebSocket message back."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({**message, "type": "websocket.send"})
 
 
 async def read(receive: Receive, seen: Seen) -> bytes | None:

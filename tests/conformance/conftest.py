@@ -1,8 +1,8 @@
 """Conformance with RFC 9110 and 9112 and with ASGI, attacks included, of the running server with each parser.
 
 Every case runs against the real program with one worker, over a socket. `levels` says how binding a case is; each test
-module is one family. Whatever a case does, the same worker has to answer afterwards. The WebSocket family is not here
-yet, because the server does not speak it yet; what must not happen to an upgrade meanwhile is in test_upgrade.
+module is one family. Whatever a case does, the same worker has to answer afterwards. WebSocket has a client of its own,
+in test_autobahn; what must not happen to an upgrade is in test_upgrade.
 """
 
 from __future__ import annotations

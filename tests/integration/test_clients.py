@@ -1,12 +1,18 @@
-"""The real program as clients see it that are not ours: the standard library's, httpx, and a socket that pipelines."""
+"""The real program as clients see it that are not ours: the standard library's, httpx, a socket that pipelines, and the
+WebSocket clients of websockets and aiohttp.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 from collections.abc import Iterator
 
+import aiohttp
 import httpx
 import pytest
+import websockets
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 from tests.support.address import Address
 from tests.support.server import Server
@@ -114,3 +120,61 @@ def test_the_server_serves_on_whatever_a_client_does(address: Address) -> None:
         with address.connect() as connection:
             connection.sendall(data)
     assert address.request().text == "hello"
+
+
+MESSAGES: tuple[str | bytes, ...] = ("", b"", "text", b"\x00\xff", "ü€😀" * 50_000, bytes(range(256)) * 2048)
+
+
+@pytest.mark.parametrize(
+    "compression",
+    [
+        None,
+        ClientPerMessageDeflateFactory(),
+        ClientPerMessageDeflateFactory(client_no_context_takeover=True, server_no_context_takeover=True),
+        ClientPerMessageDeflateFactory(client_max_window_bits=9, server_max_window_bits=9),
+        ClientPerMessageDeflateFactory(client_max_window_bits=None),
+    ],
+    ids=["plain", "usual", "no context", "small windows", "large window"],
+)
+def test_the_client_of_websockets(address: Address, compression: ClientPerMessageDeflateFactory | None) -> None:
+    extensions = [compression] if compression else None
+
+    async def one(number: int) -> None:
+        url = address.websocket("/session")
+        async with websockets.connect(url, compression=None, extensions=extensions) as session:
+            assert bool(session.protocol.extensions) is bool(compression)
+            for message in MESSAGES:
+                await session.send(message)
+                assert await session.recv() == message
+            for _ in range(100):  # without waiting for the echoes
+                await session.send(f"number {number} " * 50)
+            assert {await session.recv() for _ in range(100)} == {f"number {number} " * 50}
+            await session.send(["in", "", " frag", "ments"])
+            assert await session.recv() == "in fragments"
+            latency = await session.ping()
+            assert await latency >= 0
+            await session.close(3333, "done")
+        assert session.close_code == 3333
+
+    async def all_of_them() -> None:
+        async with asyncio.timeout(30), asyncio.TaskGroup() as sessions:
+            for number in range(4):
+                sessions.create_task(one(number))
+
+    asyncio.run(all_of_them())
+
+
+@pytest.mark.parametrize("compress", [0, 15])
+def test_the_client_of_aiohttp(address: Address, compress: int) -> None:
+    async def scenario() -> None:
+        url = f"http://{address}/session"
+        async with aiohttp.ClientSession() as client, client.ws_connect(url, compress=compress) as session:
+            assert session.compress in (0, 12) if compress else session.compress == 0
+            for message in MESSAGES:
+                await (session.send_str(message) if isinstance(message, str) else session.send_bytes(message))
+                assert (await session.receive(10)).data == message
+            await session.ping(b"there?")
+            await session.close(code=3333)
+            assert session.close_code == 3333
+
+    asyncio.run(scenario())

@@ -18,6 +18,14 @@ A WebSocket session begins with what /scope would answer, and goes on as an echo
 /state            what the lifespan start-up left in the scope's state
 /scope            what the request is about, as JSON: client, server, scheme, path, host, the tls extension …
 /log/TEXT         logs TEXT through the standard library
+
+A WebSocket session echoes every message, and logs the code and the reason with which it ends; its path may be
+
+/session          just that
+/session/flood    sends 64 KiB again and again
+/session/deaf     takes no message
+/session/linger   takes half a second after the end
+/session/scope    sends what the session is about, as JSON
 """
 
 from __future__ import annotations
@@ -44,7 +52,8 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
         await _lifespan(scope, receive, send)
         return
     if scope["type"] == "websocket":
-        await _converse(scope, receive, send)
+        is_session = scope["path"].startswith("/session")
+        await (_serve_session if is_session else _converse)(scope, receive, send)
         return
     assert scope["type"] == "http", scope["type"]
     _, action, *rest = scope["path"].removeprefix(scope["root_path"]).split("/", 2)
@@ -126,6 +135,26 @@ async def _converse(scope: Message, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.send", "text": json.dumps(_describe(scope))})
     while (message := await receive())["type"] == "websocket.receive":
         await send({"type": "websocket.send", "text": message.get("text"), "bytes": message.get("bytes")})
+
+
+async def _serve_session(scope: Message, receive: Receive, send: Send) -> None:
+    kind = scope["path"].removeprefix("/session").lstrip("/")
+    await receive()
+    await send({"type": "websocket.accept"})
+    if kind == "scope":
+        await send({"type": "websocket.send", "text": json.dumps(_describe(scope))})
+    if kind == "deaf":
+        await asyncio.Event().wait()
+    try:
+        while kind == "flood":
+            await send({"type": "websocket.send", "bytes": bytes(65536)})
+    except OSError as error:
+        logging.getLogger("application").warning("flood ended: %s", type(error).__name__)
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({**message, "type": "websocket.send"})
+    if kind == "linger":
+        await asyncio.sleep(0.5)
+    logging.getLogger("application").warning("session ended: %s %s", message["code"], message["reason"])
 
 
 async def _stream(pieces: int, send: Send) -> None:

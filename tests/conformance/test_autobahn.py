@@ -1,0 +1,46 @@
+"""WebSocket: every case of the Autobahn fuzzing client is passed, with each parser and event loop.
+
+Passed is what the client calls OK, or INFORMATIONAL where RFC 6455 leaves a choice; NON-STRICT is not.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conformance import application, autobahn
+from tests.conformance.levels import must
+from tests.support.server import Server
+
+FRAMES = ("1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*")
+LIMITS = ("9.*",)
+COMPRESSION = ("12.*", "13.*")
+
+
+@pytest.fixture(scope="module")
+def wstest() -> Path:
+    """The client."""
+    python = autobahn.find_python_2()
+    if python is None:
+        pytest.skip("the Autobahn test suite needs a Python 2.7: python2.7 on the PATH, or pyenv with 2.7.18")
+    return autobahn.install(python)
+
+
+@must("RFC 6455; RFC 7692")
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize(
+    ("cases", "parser", "loop"),
+    [
+        pytest.param(FRAMES, "httptools", "uvloop", id="frames-uvloop"),
+        pytest.param(FRAMES, "h11", "asyncio", id="frames-asyncio"),
+        pytest.param(LIMITS, "httptools", "uvloop", id="limits"),
+        pytest.param(COMPRESSION, "httptools", "uvloop", id="compression"),
+    ],
+)
+def test_every_case_is_passed(wstest: Path, tmp_path: Path, cases: tuple[str, ...], parser: str, loop: str) -> None:
+    settings = {"app": {"target": "echo:app"}, "http": {"parser": parser}, "workers": {"loop": loop}}
+    files = {"echo.py": Path(application.__file__).read_text()}
+    with Server(tmp_path / "server", settings, files=files) as server:
+        assert autobahn.fuzz(wstest, server.address, cases, tmp_path) == {}
