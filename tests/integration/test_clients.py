@@ -1,5 +1,6 @@
-"""The real program as clients see it that are not ours: the standard library's, httpx, a socket that pipelines, and the
-WebSocket clients of websockets and aiohttp.
+"""The real program as clients see it that are not ours.
+
+They are the standard library's, httpx, a socket that pipelines, and the WebSocket clients of websockets and aiohttp.
 """
 
 from __future__ import annotations
