@@ -50,6 +50,23 @@ class BoundListener:
     def __post_init__(self) -> None:
         self.file = _identify(self.path) if self.path else None
 
+    def check(self, listener: ListenerSettings) -> None:
+        """Make sure that this can become what is wanted at its address. Raises ListenerError."""
+        if isinstance(listener.bind, TCPAddress) and self.socket.family == socket.AF_INET6:
+            dual = not self.socket.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            if dual != listener.dual_stack:
+                raise ListenerError(f"{listener.bind}: dual_stack cannot change while it is bound; restart the server")
+
+    def adjust(self, listener: ListenerSettings) -> None:
+        """Have the backlog, and the owner and mode of the socket's file, as they are wanted now. Raises ListenerError."""
+        self.socket.listen(listener.backlog)  # on a listening socket this only sets the backlog anew
+        if self.path is not None and self.file == _identify(self.path):
+            try:
+                _set_owner(self.path, listener)
+                self.path.chmod(int(listener.mode, 8))
+            except OSError as error:
+                raise ListenerError(f"{listener.bind}: owner or mode cannot be changed: {error.strerror}") from error
+
     def close(self) -> None:
         """Close the socket, and remove its file, unless another server has put its own in that place meanwhile."""
         if self.path is not None and self.file == _identify(self.path):
@@ -71,13 +88,19 @@ class ListenerSet:
         self._bound: dict[Place, tuple[BoundListener, ...]] = {}
 
     def add(self, wanted: Sequence[ListenerSettings]) -> None:
-        """Bind what is wanted and not bound yet, all of it or nothing. Raises ListenerError."""
+        """Bind what is wanted and not bound yet, all of it or nothing; have the rest as it is wanted now.
+
+        Raises ListenerError.
+        """
         added: dict[Place, tuple[BoundListener, ...]] = {}
         places = _places(wanted)
         try:
             for place, listener in places.items():
                 if place not in self._bound:
                     added[place] = bind(listener, self._activation)
+                else:
+                    for bound in self._bound[place]:
+                        bound.check(listener)
         except ListenerError:
             for listeners in added.values():
                 _close(listeners)
@@ -85,7 +108,7 @@ class ListenerSet:
         self._bound.update(added)
         for place, listener in places.items():
             for bound in self._bound[place]:
-                bound.socket.listen(listener.backlog)  # on a listening socket this only sets the backlog anew
+                bound.adjust(listener)
         for place, listeners in added.items():
             for bound in listeners:
                 get_logger("appserver.master").info("listening", listener=str(place[0]), address=bound.name)
@@ -209,7 +232,7 @@ def _bind_tcp(listener: ListenerSettings, address: TCPAddress) -> tuple[BoundLis
     absent: OSError | None = None
     for family, kind, protocol, _, place in dict.fromkeys(found):
         try:
-            bound.append(_bind_place(family, kind, protocol, place, listener.backlog))
+            bound.append(_bind_place(family, kind, protocol, place, listener))
         except OSError as error:
             if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
                 absent = error  # "localhost" has an IPv6 address also where the machine has none
@@ -221,15 +244,17 @@ def _bind_tcp(listener: ListenerSettings, address: TCPAddress) -> tuple[BoundLis
     return tuple(bound)
 
 
-def _bind_place(family: int, kind: int, protocol: int, place: tuple[object, ...], backlog: int) -> BoundListener:
+def _bind_place(
+    family: int, kind: int, protocol: int, place: tuple[object, ...], listener: ListenerSettings
+) -> BoundListener:
     with contextlib.ExitStack() as undo:
         sock = undo.enter_context(socket.socket(family, kind, protocol))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            # Each listener is one address: 0.0.0.0 and [::] may stand side by side.
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            # Each listener is one address, if nothing else is wanted: 0.0.0.0 and [::] may stand side by side.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not listener.dual_stack)
         sock.bind(place)
-        sock.listen(backlog)
+        sock.listen(listener.backlog)
         sock.setblocking(False)
         undo.pop_all()
     return BoundListener(sock, _name(sock))

@@ -64,6 +64,8 @@ def _listeners(settings: Settings, given: Collection[Location]) -> Iterator[Find
             for name in ("mode", "user", "group"):
                 if ("listeners", index, name) in given:
                     yield Finding(("listeners", index, name), "expected only with a unix: bind", (location,))
+        if listener.dual_stack and not (isinstance(listener.bind, TCPAddress) and ":" in listener.bind.host):
+            yield Finding(("listeners", index, "dual_stack"), "expected only with a [v6]:PORT bind", (location,))
         yield from _account(("listeners", index, "user"), listener.user)
         yield from _account(("listeners", index, "group"), listener.group, is_group=True)
         if listener.tls and settings.tls.certificate is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -12,7 +13,10 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.support.address import Address
+from tests.support.certificates import Authority
 from tests.support.waiting import eventually
+
+AUTHORITY = Authority()
 
 
 def test_several_listeners_serve_at_once(start_server: StartServer, tmp_path: Path) -> None:
@@ -26,6 +30,44 @@ def test_an_ipv6_listener_serves(start_server: StartServer) -> None:
     server = start_server({"listeners": [{"bind": "[::1]:0"}]})
     assert str(server.address).startswith("[::1]:")
     assert server.request("/").text == "hello"
+
+
+def test_one_listener_for_both_families(start_server: StartServer) -> None:
+    server = start_server({"listeners": [{"bind": "[::]:0", "dual_stack": True}]})
+    for host in ("127.0.0.1", "::1"):
+        told = json.loads(Address(host, server.address.port).request("GET", "/scope").text)
+        assert (told["client"][0], told["server"]) == (host, [host, server.address.port])
+
+
+def test_an_abstract_unix_socket_serves(start_server: StartServer, tmp_path: Path) -> None:
+    name = f"@appserver-{os.getpid()}-{tmp_path.name}"
+    server = start_server({"listeners": [{"bind": f"unix:{name}"}]})
+    assert Address(path=f"\0{name[1:]}").request().text == "hello"
+    assert server.stop() == 0
+
+
+def test_a_reload_adds_changes_and_removes_listeners(start_server: StartServer, tmp_path: Path) -> None:
+    path = tmp_path / "app.sock"
+    stays, goes = {"bind": "127.0.0.1:0"}, {"bind": f"unix:{path}"}
+    server = start_server({"listeners": [stays, goes]})
+    server.configure({"listeners": [stays, {**goes, "mode": "0600"}, {"bind": "[::1]:0"}]})
+    assert server.reload()["result"] == "ok"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [address.request().text for address in server.addresses] == ["hello"] * 3
+    certificate, key = AUTHORITY.issue("localhost").write(tmp_path)
+    tls = {"certificate": str(certificate), "key": str(key)}
+    server.configure({"listeners": [{**stays, "tls": True}], "tls": tls})
+    assert server.reload()["result"] == "ok"
+    assert not path.exists()
+
+    def encrypted() -> bool:
+        with AUTHORITY.client().wrap_socket(server.address.connect(), server_hostname="localhost") as connection:
+            return connection.version() == "TLSv1.3"
+
+    server.wait_for_workers(1)
+    assert encrypted()
+    with pytest.raises(ConnectionRefusedError):
+        server.addresses[2].connect()
 
 
 def test_the_kernel_has_the_backlog_that_was_configured(start_server: StartServer) -> None:

@@ -37,6 +37,9 @@ class ListenerSettings(Section):
     proxy_protocol: Flag = False
     """Expect every connection to begin with a PROXY protocol header (version 1 or 2), from a peer of proxy.trusted."""
 
+    dual_stack: Flag = False
+    """For [v6]:PORT only: take IPv4 connections as well, so that [::]:PORT is every address there is."""
+
     mode: FileMode = "0660"
     """The permissions of a unix socket, as octal digits."""
 

@@ -59,6 +59,22 @@ class TestTCP:
         listeners.add(second)
         assert names(listeners, second) == [f"[::]:{port}"]
 
+    @pytest.mark.parametrize("dual_stack", [False, True])
+    def test_all_ipv6_addresses_are_all_addresses_if_that_is_wanted(
+        self, listeners: ListenerSet, dual_stack: bool
+    ) -> None:
+        listeners.add(settings := wanted("[::]:0", dual_stack=dual_stack))
+        port = names(listeners, settings)[0].rpartition(":")[2]
+        connect(f"[::1]:{port}").close()
+        if dual_stack:
+            connect(f"127.0.0.1:{port}").close()
+        else:
+            with pytest.raises(ConnectionRefusedError):
+                connect(f"127.0.0.1:{port}")
+        other = wanted("[::]:0", dual_stack=not dual_stack)
+        with pytest.raises(ListenerError, match="dual_stack cannot change"):
+            listeners.add(other)
+
     def test_a_port_in_use_names_its_holder(self, listeners: ListenerSet) -> None:
         with socket.create_server(("127.0.0.1", 0)) as other:
             port = other.getsockname()[1]
@@ -84,6 +100,26 @@ class TestUnix:
         connect(f"unix:{path}").close()
         listeners.close()
         assert not path.exists()
+
+    def test_a_new_mode_holds_for_a_bound_one(self, listeners: ListenerSet, tmp_path: Path) -> None:
+        path = tmp_path / "s.sock"
+        listeners.add(wanted(f"unix:{path}"))
+        listeners.add(wanted(f"unix:{path}", mode="0600"))
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        path.unlink()
+        path.touch(0o644)
+        listeners.add(wanted(f"unix:{path}", mode="0666"))
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644, "a file that is somebody else's"
+
+    def test_a_new_owner_that_cannot_be_given_is_refused(self, listeners: ListenerSet, tmp_path: Path) -> None:
+        path = tmp_path / "s.sock"
+        listeners.add(wanted(f"unix:{path}"))
+        if os.getuid() == 0:
+            listeners.add(wanted(f"unix:{path}", user="nobody", group="nogroup"))
+            assert (path.owner(), path.group()) == ("nobody", "nogroup")
+        else:
+            with pytest.raises(ListenerError, match="owner or mode cannot be changed"):
+                listeners.add(wanted(f"unix:{path}", user="root"))
 
     def test_the_file_of_another_server_in_the_same_place_is_left_alone(
         self, listeners: ListenerSet, tmp_path: Path

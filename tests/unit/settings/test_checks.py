@@ -60,6 +60,12 @@ class TestFiles:
         values["listeners"] = [{"tls": "true"}, {"bind": "127.0.0.1:8001"}]
         assert found(app(directory=str(tmp_path), env_file=path) | values) == []
 
+    @pytest.mark.parametrize("bind", ["0.0.0.0:80", "unix:/x", "localhost:80", "fd://3"])
+    def test_dual_stack_is_for_ipv6(self, bind: str) -> None:
+        assert found({"listeners": [{"bind": bind, "dual_stack": True}, {"bind": "[::]:81", "dual_stack": True}]}) == [
+            ("listeners[0].dual_stack", "expected only with a [v6]:PORT bind")
+        ]
+
     def test_a_certificate_that_no_listener_uses_is_found(self, tmp_path: Path) -> None:
         file = tmp_path / "file.pem"
         file.touch()

@@ -26,7 +26,7 @@ def test_a_location_is_written_as_people_do(location: Location, text: str) -> No
 def test_every_value_of_settings_has_a_location() -> None:
     settings = Settings.model_validate({"app": {"target": "a:b"}, "listeners": [{"bind": "a:1"}, {"bind": "a:2"}]})
     found = list(locations(settings))
-    assert len(found) == len(KEYS) + 7, "the second listener's"
+    assert len(found) == len(KEYS) + 8, "the second listener's"
     assert found.index(("listeners", 1, "bind")) == found.index(("listeners", 0, "group")) + 1
     values = settings.model_dump(mode="json")
     assert value_at(("listeners", 1, "bind"), values) == "a:2"
