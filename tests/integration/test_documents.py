@@ -40,6 +40,8 @@ def test_the_settings_in_the_readme_are_valid(tmp_path: Path) -> None:
 
 
 def test_every_local_link_leads_somewhere() -> None:
-    for document in (*ROOT.glob("*.md"), *(ROOT / "tests").rglob("*.md"), *(ROOT / "appserver").rglob("*.md")):
+    folders = ("tests", "appserver", "deploy")
+    documents = [*ROOT.glob("*.md"), *(document for name in folders for document in (ROOT / name).rglob("*.md"))]
+    for document in documents:
         for link in re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text(encoding="utf-8")):
             assert (document.parent / link).exists(), f"{document}: {link}"
