@@ -1,7 +1,5 @@
 """The ASGI application that most tests serve, without dependencies. Its first path segment says what it does.
 
-A WebSocket session begins with what /scope would answer, and goes on as an echo.
-
 /                 "hello"
 /pid              the process id of the worker
 /version          the value of VERSION; a test that deploys new code rewrites that line
@@ -25,7 +23,7 @@ A WebSocket session echoes every message, and logs the code and the reason with 
 /session/flood    sends 64 KiB again and again
 /session/deaf     takes no message
 /session/linger   takes half a second after the end
-/session/scope    sends what the session is about, as JSON
+/session/scope    begins with what /scope would answer
 """
 
 from __future__ import annotations
@@ -52,8 +50,7 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
         await _lifespan(scope, receive, send)
         return
     if scope["type"] == "websocket":
-        is_session = scope["path"].startswith("/session")
-        await (_serve_session if is_session else _converse)(scope, receive, send)
+        await _serve_session(scope, receive, send)
         return
     assert scope["type"] == "http", scope["type"]
     _, action, *rest = scope["path"].removeprefix(scope["root_path"]).split("/", 2)
@@ -126,15 +123,6 @@ async def _digest(receive: Receive) -> str:
         digest.update(message.get("body", b""))
         more = message.get("more_body", False)
     return digest.hexdigest()
-
-
-async def _converse(scope: Message, receive: Receive, send: Send) -> None:
-    """A session: says who it is with, then whatever it is told."""
-    await receive()
-    await send({"type": "websocket.accept"})
-    await send({"type": "websocket.send", "text": json.dumps(_describe(scope))})
-    while (message := await receive())["type"] == "websocket.receive":
-        await send({"type": "websocket.send", "text": message.get("text"), "bytes": message.get("bytes")})
 
 
 async def _serve_session(scope: Message, receive: Receive, send: Send) -> None:

@@ -173,7 +173,7 @@ def test_encrypted_again_both_sides_show_who_they_are(scene: Scene) -> None:
 
 
 def test_websockets(scene: Scene) -> None:
-    url = f"wss://localhost:{scene.proxy.encrypted.port}/session"
+    url = f"wss://localhost:{scene.proxy.encrypted.port}/session/scope"
     with websockets.sync.client.connect(url, ssl=client(), proxy=None) as session:
         told = json.loads(session.recv())
         assert (told["type"], told["scheme"], told["client"]) == ("websocket", "wss", ["127.0.0.1", 0])
