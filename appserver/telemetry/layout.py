@@ -57,7 +57,6 @@ REJECTIONS = (
     "target_too_large",
     "tls",
     "unsupported_version",
-    "websocket",
     "write_timeout",
     OTHER,
 )
