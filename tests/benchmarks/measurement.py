@@ -10,9 +10,11 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from tests.benchmarks.servers import ROOT, Run, Server, environment
 from tests.benchmarks.workloads import Workload
 from tests.support import processes
 from tests.support.address import Address
+from tests.support.certificates import Authority
 from tests.support.waiting import eventually
 
 WARM_UP = 0.5
@@ -56,6 +59,10 @@ def measure(server: Server, python: str, workload: Workload, seconds: float) -> 
         run = Run(python, free_port(), workload, directory)
         script = directory / "wrk.lua"
         script.write_text(workload.script)
+        if workload.tls:
+            authority = Authority()
+            authority.write(directory)
+            authority.issue("localhost").write(directory)
         with _running(server, run, server_core) as pid:
             _load(run, script, WARM_UP, client_core)
             before = processes.tree_cpu_seconds(pid)
@@ -117,9 +124,18 @@ def _answers(run: Run, process: subprocess.Popen[bytes], output: IO[bytes]) -> b
         output.seek(0)
         raise RuntimeError(f"{process.args!r} ended:\n{output.read().decode(errors='replace')}")
     try:
+        if run.workload.tls:
+            return _answers_encrypted(run)
         return Address("127.0.0.1", run.port).request(run.workload.method, run.workload.path).status == 200
     except OSError:
         return False
+
+
+def _answers_encrypted(run: Run) -> bool:
+    context = ssl.create_default_context(cafile=run.directory / "authority.crt")
+    context.check_hostname = False
+    with urllib.request.urlopen(run.url, timeout=5, context=context) as response:
+        return bool(response.status == 200)
 
 
 def _load(run: Run, script: Path, seconds: float, core: int) -> dict[str, float]:
@@ -148,7 +164,7 @@ def _wrk(run: Run, script: Path, seconds: float, core: int) -> dict[str, float]:
     # wrk takes whole seconds only.
     options = ["-t1", f"-c{run.workload.connections}", f"-d{max(1, round(seconds))}s", "-s", str(script)]
     finished = subprocess.run(
-        ["wrk", *options, f"http://{run.bind}{run.workload.path}"],
+        ["wrk", *options, run.url],
         check=True,
         capture_output=True,
         text=True,

@@ -39,6 +39,25 @@ class Run:
         return f"127.0.0.1:{self.port}"
 
     @property
+    def url(self) -> str:
+        """What wrk asks for."""
+        return f"{'https' if self.workload.tls else 'http'}://{self.bind}{self.workload.path}"
+
+    @property
+    def certificate(self) -> Path:
+        """For TLS: the certificate, which is for localhost."""
+        return self.directory / "server.crt"
+
+    @property
+    def key(self) -> Path:
+        """For TLS: the private key."""
+        return self.directory / "server.key"
+
+    def tls(self, certificate: str, key: str) -> list[str]:
+        """For TLS: the options by which a server is told the files."""
+        return [certificate, str(self.certificate), key, str(self.key)] if self.workload.tls else []
+
+    @property
     def access_log_file(self) -> str:
         """Where the access log goes."""
         return str(self.directory / "access.log")
@@ -58,11 +77,13 @@ class Server:
 def _appserver(run: Run) -> list[str]:
     settings = run.directory / "server.toml"
     access_log = {"enabled": run.workload.access_log, "format": "json", "file": run.access_log_file}
+    files = {"tls": {"certificate": str(run.certificate), "key": str(run.key)}} if run.workload.tls else {}
     settings.write_text(
         toml.dumps(
             {
                 "app": {"target": run.workload.application},
-                "listeners": [{"bind": run.bind}],
+                "listeners": [{"bind": run.bind, "tls": run.workload.tls}],
+                **files,
                 "workers": {"count": 1},
                 "access_log": access_log if run.workload.access_log else {"enabled": False},
             }
@@ -74,6 +95,7 @@ def _appserver(run: Run) -> list[str]:
 def _uvicorn(run: Run) -> list[str]:
     log = "--access-log" if run.workload.access_log else "--no-access-log"
     options = ["--loop", "uvloop", "--http", "httptools", log, "--no-use-colors"]
+    options += run.tls("--ssl-certfile", "--ssl-keyfile")
     return [run.python, "-m", "uvicorn", run.workload.application, "--port", str(run.port), *options]
 
 
@@ -81,23 +103,27 @@ def _granian(run: Run) -> list[str]:
     log = "--access-log" if run.workload.access_log else "--no-access-log"
     options = ["--interface", "asgi", "--loop", "uvloop", "--http", "1", log]
     options += [] if run.workload.message_size else ["--no-ws"]
+    options += run.tls("--ssl-certificate", "--ssl-keyfile")
     return [run.python, "-m", "granian", "--port", str(run.port), *options, run.workload.application]
 
 
 def _gunicorn(run: Run) -> list[str]:
     log = ["--access-logfile", run.access_log_file] if run.workload.access_log else []
     options = ["-k", "asgi", "--asgi-loop", "uvloop", "--no-control-socket", "-w", "1", *log]
+    options += run.tls("--certfile", "--keyfile")
     return [run.python, "-m", "gunicorn", "-b", run.bind, *options, run.workload.application]
 
 
 def _hypercorn(run: Run) -> list[str]:
     log = ["--access-logfile", run.access_log_file] if run.workload.access_log else []
-    return [run.python, "-m", "hypercorn", "-b", run.bind, "-k", "uvloop", "-w", "1", *log, run.workload.application]
+    options = ["-k", "uvloop", "-w", "1", *log, *run.tls("--certfile", "--keyfile")]
+    return [run.python, "-m", "hypercorn", "-b", run.bind, *options, run.workload.application]
 
 
 def _h2corn(run: Run) -> list[str]:
     log = "--access-log" if run.workload.access_log else "--no-access-log"
     options = ["--loop", "uvloop", "--runtime-threads", "1", log]
+    options += run.tls("--certfile", "--keyfile")
     return [run.python, "-m", "h2corn", "-b", run.bind, *options, run.workload.application]
 
 

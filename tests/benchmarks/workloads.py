@@ -35,6 +35,7 @@ class Workload:
     body_size: int = 0
     connections: int = 64
     access_log: bool = False
+    tls: bool = False
     floor: bool = False
     """Whether the bare protocol can do it."""
     file_size: int = 0
@@ -79,6 +80,7 @@ end
 WORKLOADS = (
     Workload("hello", '"Hello, world!", keep-alive, access log off', floor=True),
     Workload("access_log", "the same with an access log to a file", access_log=True),
+    Workload("tls", "the same over TLS 1.3, without the log", tls=True),
     Workload("headers", "12 browser headers with a 600-octet cookie", headers=BROWSER_HEADERS, floor=True),
     Workload(
         "echo16k",
