@@ -11,7 +11,9 @@ HANG = 10
 LONGEST = 4096
 """Octets that the fuzzer makes up at most."""
 
-with atheris.instrument_imports(include=["appserver", "h11"]):  # what is imported here tells the fuzzer where it goes
+with atheris.instrument_imports(
+    include=["appserver", "h11", "websockets"]
+):  # what is imported here tells the fuzzer where it goes
     from tests.fuzz.targets import TARGETS
 
 if __name__ == "__main__":

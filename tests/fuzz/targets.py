@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from appserver.http.head import Limits
+from appserver.http.head import AUTHORITY, Limits
+from appserver.proxy import Trust
+from appserver.proxy.forwarded import read_forwarded
+from appserver.proxy.protocol import ProxyProtocolError, measure, parse
+from appserver.proxy.x_forwarded import read_x_forwarded
+from appserver.websocket.handshake import shake_hands
+from appserver.websocket.protocol import FrameProtocol
 from tests.unit.http.corpus import CASES
 from tests.unit.http.recorder import outcome
+from tests.unit.proxy.test_protocol import VALID as PROXY_HEADERS
+from tests.unit.websocket.frames import BINARY, CONTINUATION, PING, TEXT, close, frame, text
+from tests.unit.websocket.test_handshake import GOOD
+
+PEER = ("127.0.0.1", 50000)
+TRUST = Trust(["127.0.0.1", "10.0.0.0/8", "unix"])
+EXTENSIONS = b"sec-websocket-extensions"
 
 SMALL = Limits(max_target_size=40, max_header_size=200, max_headers=5)
 EVERY_SPLIT = 80
@@ -33,6 +47,87 @@ def examine_requests(data: bytes) -> None:
                 assert found == answer, f"{backend}, split at {cut}: {found}, in one piece: {answer}"
 
 
+def examine_proxy_protocol(data: bytes) -> None:
+    """A header of the PROXY protocol is measured the same way however much of it is there, and read or refused."""
+    found = [_measure(data[:size]) for size in range(min(len(data), EVERY_SPLIT) + 1)]
+    decided = [measured for measured in found if measured is not None]
+    assert len(set(decided)) <= 1, f"measured differently as it arrives: {decided}"
+    assert None not in found[len(found) - len(decided) :], "measured, and then not any more"
+    if decided and isinstance(size := decided[0], int) and size <= len(data):
+        try:
+            parse(data[:size])
+        except ProxyProtocolError:
+            pass
+
+
+def _measure(data: bytes) -> int | str | None:
+    try:
+        return measure(data)
+    except ProxyProtocolError:
+        return "refused"
+
+
+def examine_forwarding(data: bytes) -> None:
+    """What proxies say is read or passed over; what is read is what applications can rely on."""
+    names = (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-prefix")
+    # As the parser of requests leaves them: no control characters, nothing blank around.
+    values = [re.sub(rb"[\x00-\x08\x0a-\x1f\x7f]", b"", line).strip() for line in data.split(b"\n")]
+    fields = [(names[number % len(names)], value) for number, value in enumerate(values)]
+    for origin in (
+        read_x_forwarded(fields, PEER, TRUST),
+        read_forwarded([(b"forwarded", value) for value in values], PEER, TRUST),
+    ):
+        assert origin.scheme in (None, "http", "https")
+        assert origin.client is None or 0 <= origin.client[1] <= 65535
+        host = origin.host("https", b"example.org")
+        assert host is None or AUTHORITY.fullmatch(host), host
+        assert origin.prefix is None or origin.prefix == "" or origin.prefix.startswith("/")
+        origin.server("http", ("127.0.0.1", 80))
+
+
+def examine_frames(data: bytes) -> None:
+    """A session reads the same messages, and ends in the same way, however its octets are split; compressed ones, too."""
+    for offer in (None, b"permessage-deflate"):
+        whole = _session(offer, [data])
+        for cut in range(len(data)) if len(data) <= EVERY_SPLIT else [sum(data[:64]) * 251 % len(data)]:
+            found = _session(offer, [data[:cut], data[cut:]])
+            assert found == whole, f"split at {cut}: {found}, in one piece: {whole}"
+
+
+def _session(offer: bytes | None, pieces: list[bytes]) -> tuple[list[str | bytes], bytes]:
+    """The messages of a session, and what it writes."""
+    extensions = shake_hands("GET", "1.1", [*GOOD, (EXTENSIONS, offer)], compression=True).extensions if offer else []
+    protocol = FrameProtocol(extensions, max_size=1000, max_queue=3)
+    messages: list[str | bytes] = []
+    for piece in pieces:
+        protocol.receive_data(piece)
+        while protocol.messages or protocol.held:
+            messages += protocol.messages
+            protocol.messages.clear()
+            protocol.queued = 0
+            protocol.receive_data(b"")
+    return messages, b"".join(protocol.data_to_send())
+
+
+FRAMES = [
+    text("hello") + close(),
+    frame(TEXT, "grüße".encode()[:3], fin=False) + frame(CONTINUATION, "grüße".encode()[3:]),
+    frame(BINARY, bytes(200)) + frame(PING, b"x"),
+    frame(BINARY, bytes(300), fin=False)
+    + frame(CONTINUATION, bytes(300), fin=False)
+    + frame(PING)
+    + frame(CONTINUATION),
+    frame(TEXT, b"\xcaH\xcd\xc9\xc9\x07\x00", rsv=4) + close(1001, "away"),  # RFC 7692 section 7.2.3.1
+]
+PROXIES = [header for header, _ in PROXY_HEADERS]
+FORWARDED = [
+    b'for="[2001:db8:cafe::17]:4711";proto=https;host=example.org, for=10.0.0.1',
+    b"192.0.2.1, 10.0.0.1\nhttps\nexample.org:8443\n8443\n/prefix/",
+]
+
 TARGETS: Mapping[str, Target] = {
     "requests": Target(examine_requests, [case.octets for case in CASES]),
+    "proxy-protocol": Target(examine_proxy_protocol, PROXIES),
+    "forwarding": Target(examine_forwarding, FORWARDED),
+    "frames": Target(examine_frames, FRAMES),
 }
