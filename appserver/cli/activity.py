@@ -8,7 +8,7 @@ from datetime import datetime
 from math import inf
 from typing import Any
 
-from appserver.cli.status import BLOCKED_AFTER, age, columns, lag, number, shown_state, size
+from appserver.cli.status import age, columns, number, shown_lag, shown_state, size
 from appserver.telemetry.console import printable
 
 Look = Mapping[str, Any]
@@ -101,7 +101,6 @@ def _summary(before: Look, after: Look, now: datetime) -> list[str]:
 
 def _row(one: WorkerActivity, bounds: Sequence[float], now: datetime) -> dict[str, str]:
     worker = one.worker
-    blocked = worker["heartbeat_age_seconds"] or 0.0
     cells: dict[str, Callable[[], str]] = {
         "ID": lambda: str(worker["id"]),
         "PID": lambda: str(worker["pid"] or "-"),
@@ -114,7 +113,7 @@ def _row(one: WorkerActivity, bounds: Sequence[float], now: datetime) -> dict[st
         "RUN": lambda: number(worker["in_progress"]),
         "CONNS": lambda: number(worker["connections"]),
         "WS": lambda: number(worker["websockets"]),
-        "LAG": lambda: lag(blocked if blocked > BLOCKED_AFTER else worker["loop_lag_seconds"]),
+        "LAG": lambda: shown_lag(worker),
         "CPU": lambda: "-" if one.cpu is None else f"{one.cpu:.0%}",
         "MEM": lambda: size(worker["rss_bytes"]),
     }

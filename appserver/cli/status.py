@@ -41,6 +41,12 @@ def shown_state(worker: Worker) -> str:
     return "blocked" if blocked else str(worker["state"])
 
 
+def shown_lag(worker: Worker) -> str:
+    """How late the event loop is: since its last heartbeat, if that is long ago."""
+    age = worker["heartbeat_age_seconds"] or 0.0
+    return lag(age if age > BLOCKED_AFTER else worker["loop_lag_seconds"])
+
+
 def columns(rows: Sequence[Mapping[str, str]], left: Collection[str] = ()) -> list[str]:
     """Rows as lines, below their names; cells are right-aligned but those of the columns in `left`."""
     names = list(rows[0]) if rows else []
@@ -67,7 +73,7 @@ def _rows(workers: list[Worker], now: datetime) -> list[str]:
         "CONNS": lambda worker: number(worker["connections"]),
         "WS": lambda worker: number(worker["websockets"]),
         "MEMORY": lambda worker: size(worker["rss_bytes"]),
-        "LAG": lambda worker: lag(worker["loop_lag_seconds"]),
+        "LAG": shown_lag,
     }
     return columns([{name: show(worker) for name, show in cells.items()} for worker in workers])
 

@@ -169,8 +169,11 @@ class Server:
         rest = limit - len(requests)
         sessions = heapq.nsmallest(rest, list(self._service.sessions), key=lambda session: session.started)
         return [
-            *(Serving(exchange.head.method, exchange.head.path, exchange.started) for exchange in requests),
-            *(Serving("WEBSOCKET", session.head.path, session.started) for session in sessions),
+            *(
+                Serving(exchange.head.method, exchange.head.path, exchange.started, exchange.request_id)
+                for exchange in requests
+            ),
+            *(Serving("WEBSOCKET", session.head.path, session.started, session.request_id) for session in sessions),
         ]
 
     def cancel(self) -> None:

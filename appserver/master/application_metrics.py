@@ -10,10 +10,14 @@ import os
 import pwd
 import shutil
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 from appserver.errors import Problem, SettingsError
 from appserver.master.handover import KeptMetrics
@@ -32,13 +36,17 @@ TOO_YOUNG = 60.0
 LIMIT = 2.0
 
 
+T = TypeVar("T")
+
+
 class ApplicationMetricsKeeper:
     """Keeps the directory, and reads it in a thread."""
 
     def __init__(self, kept: KeptMetrics | None = None) -> None:
         """Go on with the directory of the program before this one, if it had any."""
         self._metrics: ApplicationMetrics | None = None
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="appserver-metrics")
+        self._work: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
+        self._thread: threading.Thread | None = None
         self._lock: int | None = None
         if kept is not None:
             self._metrics, self._lock = ApplicationMetrics(Path(kept.directory)), kept.lock
@@ -77,14 +85,7 @@ class ApplicationMetricsKeeper:
     def tidy(self) -> None:
         """A process has exited: see to the files that it has left, by and by."""
         if self._metrics is not None:
-            self._thread.submit(self._tidy, self._metrics)
-
-    @staticmethod
-    def _tidy(metrics: ApplicationMetrics) -> None:
-        try:
-            metrics.merge_the_dead()
-        except OSError as error:
-            get_logger("appserver.master").warning("application metrics not merged", reason=str(error))
+            self._submit(partial(_tidy, self._metrics))
 
     async def collect(self) -> Sequence[Metric]:
         """The application's metrics; none if they are not wanted, or cannot be read in time."""
@@ -92,24 +93,52 @@ class ApplicationMetricsKeeper:
             return ()
         try:
             async with asyncio.timeout(LIMIT):
-                return await asyncio.get_running_loop().run_in_executor(self._thread, self._metrics.collect)
+                return await asyncio.wrap_future(self._submit(self._metrics.collect))
         except (TimeoutError, OSError, ValueError) as error:
             reason = str(error) or f"they were not read within {LIMIT:g} s"
             get_logger("appserver.master").warning("application metrics left out", reason=reason)
             return ()
 
+    def _submit(self, work: Callable[[], T]) -> Future[T]:
+        """Have something done in the thread, one after the other.
+
+        The thread is a daemon, unlike those of an executor: if it hangs in the files, the program ends nevertheless.
+        """
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="appserver-metrics", daemon=True)
+            self._thread.start()
+        future: Future[T] = Future()
+        self._work.put((work, future))
+        return future
+
+    def _run(self) -> None:
+        while True:
+            work, future = self._work.get()
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(work())
+                except Exception as error:  # noqa: BLE001  # it is for whoever waits
+                    future.set_exception(error)
+
     def settle(self) -> None:
         """Wait until nothing is half done: the program is about to be replaced."""
         if self._metrics is not None:
-            self._thread.submit(lambda: None).result()
+            with contextlib.suppress(TimeoutError):
+                self._submit(lambda: None).result(LIMIT)
 
     def close(self) -> None:
         """Remove it all: the server has ended."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
         if self._metrics is not None:
             shutil.rmtree(self._metrics.directory, ignore_errors=True)
         if self._lock is not None:
             os.close(self._lock)
+
+
+def _tidy(metrics: ApplicationMetrics) -> None:
+    try:
+        metrics.merge_the_dead()
+    except OSError as error:
+        get_logger("appserver.master").warning("application metrics not merged", reason=str(error))
 
 
 def _places() -> list[Path]:
@@ -121,13 +150,11 @@ def _make_directory() -> Path:
     """Make a directory of our own, and remove those of servers that were killed."""
     refusal: OSError | None = None
     for place in _places():
+        _remove_leftovers(place)
         try:
-            made = Path(tempfile.mkdtemp(prefix=NAME, dir=place))
+            return Path(tempfile.mkdtemp(prefix=NAME, dir=place))
         except OSError as error:
             refusal = error
-            continue
-        _remove_leftovers(place)
-        return made
     assert refusal is not None
     raise refusal
 

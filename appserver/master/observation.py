@@ -45,7 +45,7 @@ class Observer:
         """What the worker is serving, as it was last seen."""
         now = time.monotonic()
         found = self._scoreboard.slot(worker.number - 1).serving
-        return tuple(Request(method, path, now - since) for method, path, since in found)
+        return tuple(Request(method, path, now - since, request_id) for method, path, since, request_id in found)
 
     def examine(self, event: WorkerExited, worker: WorkerHandle) -> WorkerExited:
         """Add what can still be known of the worker, and move its numbers to the totals: its slot is free afterwards."""

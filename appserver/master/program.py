@@ -101,7 +101,6 @@ def take_over(fd: int, reread: Callable[[], Loaded], command: Command) -> int:
     output = _open_log(plan)
     application_metrics = ApplicationMetricsKeeper(handover.application_metrics)
     with _released(listeners, admin, output, _pid_file(plan.settings), application_metrics):
-        application_metrics.apply(plan.settings)
         scoreboard = Scoreboard.attach(handover.scoreboard)
         supervisor = Supervisor.restore(handover.supervisor, random=random.random)
         output.start_writer()

@@ -54,6 +54,7 @@ class Request:
     method: str
     path: str
     age: float
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,8 +49,15 @@ def status_fields(status: ExitStatus) -> dict[str, object]:
 
 def serving_fields(requests: Iterable[Request]) -> dict[str, object]:
     """What a worker was serving, as a field of a log record; empty if that was nothing."""
-    serving = [{"method": found.method, "path": found.path, "age_seconds": round(found.age, 1)} for found in requests]
+    serving = [_describe_request(found) for found in requests]
     return {"serving": serving} if serving else {}
+
+
+def _describe_request(found: Request) -> dict[str, object]:
+    fields: dict[str, object] = {"method": found.method, "path": found.path, "age_seconds": round(found.age, 1)}
+    if found.request_id is not None:
+        fields["request_id"] = found.request_id
+    return fields
 
 
 def hint(worker: Worker, reason: ExitReason, status: ExitStatus) -> dict[str, object]:

@@ -37,6 +37,7 @@ class Serving(NamedTuple):
     method: str
     path: str
     since: float
+    request_id: str | None = None
 
 
 class WorkerSlot:
@@ -210,7 +211,10 @@ class WorkerSlot:
         length = self._ints[self._serving_length]
         try:
             found = json.loads(bytes(self._serving[: max(0, length)]) or b"[]")
-            return [Serving(str(method), str(path), float(since)) for method, path, since in found[:MAX_SERVING]]
+            return [
+                Serving(str(method), str(path), float(since), None if request_id is None else str(request_id))
+                for method, path, since, request_id in found[:MAX_SERVING]
+            ]
         except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
             return []
 
@@ -220,7 +224,10 @@ class WorkerSlot:
         if not requests:
             self._ints[length] = 0
             return
-        shown = [(method, path[:MAX_PATH], round(since, 3)) for method, path, since in requests[:MAX_SERVING]]
+        shown = [
+            (method, path[:MAX_PATH], round(since, 3), request_id)
+            for method, path, since, request_id in requests[:MAX_SERVING]
+        ]
         while len(text := json.dumps(shown).encode()) > len(self._serving):
             shown.pop()
         self._ints[length] = (

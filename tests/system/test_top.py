@@ -83,7 +83,7 @@ def test_a_running_request_is_shown_also_if_it_blocks_the_event_loop(server: Ser
         eventually(lambda: "blocked" in run(server, "status"), "a worker that is shown as blocked")
         os.kill(server.workers()[0].pid, signal.SIGKILL)
         (lost,) = server.log.wait_for("worker exited", reason="crashed")["serving"]
-        assert (lost["method"], lost["path"]) == ("GET", "/block")
+        assert (lost["method"], lost["path"], len(lost["request_id"])) == ("GET", "/block", 32)
 
 
 def test_on_a_terminal_it_goes_on_until_q_is_pressed_and_leaves_no_trace(server: Server) -> None:

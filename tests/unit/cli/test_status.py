@@ -56,6 +56,12 @@ def test_it_says_how_the_server_and_each_worker_is() -> None:
     )
 
 
+def test_a_worker_whose_heart_does_not_beat_is_blocked_for_so_long() -> None:
+    shown = as_table(status(workers=[worker(heartbeat_age_seconds=12.0)]), "", NOW)
+    assert " blocked " in shown
+    assert shown.endswith(" 12.0s\n")
+
+
 def test_it_says_why_the_server_is_not_ready_and_how_the_last_reload_ended() -> None:
     reload = {"result": "rolled_back", "reason": "no module named 'x'", "at": "2026-01-02T11:58:30Z"}
     text = as_table(status(last_reload=reload), "short of workers: 1 of 2 serve", NOW)
