@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -14,6 +16,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "deploy/kubernetes"
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 COMPOSE = ROOT / "deploy/compose.yaml"
 
 # What is used here of the two kinds that are no part of Kubernetes itself: of the ServiceMonitor of the Prometheus operator
@@ -122,6 +125,18 @@ def test_compose_mounts_and_builds_what_is_there() -> None:
     assert len(files) >= 6
     for path in files:
         assert (COMPOSE.parent / path).is_file(), path
+
+
+@pytest.mark.skipif(not NGINX, reason="nginx is not installed (.ci/run installs it)")
+def test_nginx_takes_its_configuration(tmp_path: Path) -> None:
+    assert NGINX
+    site = (COMPOSE.parent / "compose/nginx.conf").read_text(encoding="utf-8")
+    here = site.replace("server shop:8000", "server 127.0.0.1:8000").replace("listen 80", f"listen unix:{tmp_path}/web")
+    file = tmp_path / "nginx.conf"
+    file.write_text(f"pid {tmp_path}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n{here}\n}}\n")
+    command = [NGINX, "-t", "-c", str(file), "-g", "daemon off;"]
+    checked = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert checked.returncode == 0, checked.stderr
 
 
 def test_operations_explain_every_alert() -> None:
