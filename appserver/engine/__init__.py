@@ -9,6 +9,8 @@ and where to log to `telemetry`; when to drain and when to give up to the worker
   transports and knows no HTTP.
 - `exchange` is one request and its response, as ASGI sees them; `scope` what the application is told about it; `file`
   and `filecopy` send files for it; `admission` makes it wait while too many are running.
+- `session` is one WebSocket session, as ASGI sees it, and takes its connection over; it stands on `session_link`, the
+  client's side of it, and that on `link`, too.
 - `refusal` has the answers that the engine gives itself, `failure` what is logged about applications that fail.
 - `service` is what all connections share.
 

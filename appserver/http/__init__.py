@@ -13,5 +13,5 @@ A request goes through four stages, and each is one module:
 4. `chunked` decodes a chunked body.
 
 So a library sees heads only, and never decides how long a body is: that is where requests are smuggled, and no two
-libraries agree on it. The way back is `response`.
+libraries agree on it. The way back is `response`, and `switching` where HTTP ends.
 """

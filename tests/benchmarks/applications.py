@@ -103,6 +103,9 @@ async def identify(scope: Message, receive: Receive, send: Send) -> None:
 
 async def burden(scope: Message, receive: Receive, send: Send) -> None:
     """Greet; at /flood send 1 GiB, at /ignore wait for ever without reading the body."""
+    if scope["type"] == "websocket":
+        await websocket_echo(scope, receive, send)
+        return
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
     elif scope["path"] == "/flood":

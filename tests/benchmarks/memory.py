@@ -3,6 +3,7 @@
 One worker, and the growth of the memory (PSS, proc(5)) of the whole process tree from when it has answered some requests:
 
 - *idle*: KB for each of 5,000 keep-alive connections that have had one answer each and now wait;
+- *session*: the same for WebSocket sessions, with compression agreed on, that have had one message each way;
 - *unread*: MB for a client that asks for 1 GiB and reads nothing of it;
 - *unheard*: MB for a client that uploads 1 GiB to an application that does not read it.
 """
@@ -19,13 +20,18 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tests.benchmarks import websocket_load
 from tests.benchmarks.measurement import free_port
 from tests.benchmarks.servers import APPSERVER, PEERS, ROOT, Run, Server, install
 from tests.benchmarks.trees import memory, running, wait_for_answer
 from tests.benchmarks.workloads import Workload
 from tests.support.address import Address
 
-WORKLOAD = Workload("memory", "connections that cost", application="tests.benchmarks.applications:burden")
+WORKLOAD = Workload(
+    "memory", "connections that cost", application="tests.benchmarks.applications:burden", message_size=len("hello")
+)
+HANDSHAKE = websocket_load.HANDSHAKE.format(websocket_load.OFFER).encode()
+MESSAGE = b"\x81\x85" + bytes(4) + b"hello"
 REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
 UPLOAD = b"POST /ignore HTTP/1.1\r\nHost: test\r\nContent-Length: 1073741824\r\n\r\n"
 FLOOD = b"GET /flood HTTP/1.1\r\nHost: test\r\n\r\n"
@@ -35,7 +41,7 @@ SETTLED = 1.0
 """Seconds after which the memory of a tree is looked at."""
 PATIENCE = 3.0
 """Seconds without progress after which a server is taken to read, or to write, no more."""
-LAYOUT = "{:<22}{:>14}{:>10}{:>14}{:>14}"
+LAYOUT = "{:<22}{:>14}{:>10}{:>16}{:>10}{:>14}{:>14}"
 
 
 def main() -> int:
@@ -53,13 +59,12 @@ def main() -> int:
     for _ in range(options.rounds):
         for server in servers:
             figures[server.name].append(_measure(server, install(server, options.cache), options.connections))
-    print(LAYOUT.format("server", "idle, KB each", "ratio", "unread, MB", "unheard, MB"))
-    own = _medians(figures[APPSERVER.name])[0]
+    print(LAYOUT.format("server", "idle, KB each", "ratio", "session, KB", "ratio", "unread, MB", "unheard, MB"))
+    own_idle, own_session, *_ = _medians(figures[APPSERVER.name])
     for name, rounds in figures.items():
-        idle, unread, unheard = _medians(rounds)
-        print(
-            LAYOUT.format(name, f"{idle / 1e3:.1f}", f"{own / idle:.2f}", f"{unread / 1e6:.1f}", f"{unheard / 1e6:.1f}")
-        )
+        idle, session, unread, unheard = _medians(rounds)
+        each = [f"{idle / 1e3:.1f}", f"{own_idle / idle:.2f}", f"{session / 1e3:.1f}", f"{own_session / session:.2f}"]
+        print(LAYOUT.format(name, *each, f"{unread / 1e6:.1f}", f"{unheard / 1e6:.1f}"))
     return 0
 
 
@@ -68,9 +73,10 @@ def _medians(rounds: list[list[float]]) -> list[float]:
 
 
 def _measure(server: Server, python: str, connections: int) -> list[float]:
-    """Octets for each idle connection, for the client that does not read, and for the one that is not read from."""
+    """Octets for each idle connection and session, for the client that does not read, and for the one that is not read."""
     return [
         _growth(server, python, lambda address: _idle(address, connections)) / connections,
+        _growth(server, python, lambda address: _sessions(address, connections)) / connections,
         _growth(server, python, _unread),
         _growth(server, python, _unheard),
     ]
@@ -88,6 +94,8 @@ def _growth(server: Server, python: str, burden: Burden) -> int:
             wait_for_answer(address, server.name)
             with _idle(address, WARM_UP):
                 pass
+            with _sessions(address, 1):  # what it imports for them
+                pass
             time.sleep(SETTLED)
             before = memory(session)
             with burden(address):
@@ -102,6 +110,21 @@ def _idle(address: Address, count: int) -> Iterator[None]:
         for _ in range(count):
             connection = open_ones.enter_context(address.connect())
             connection.sendall(REQUEST)
+            connection.recv(65536)
+        yield
+
+
+@contextlib.contextmanager
+def _sessions(address: Address, count: int) -> Iterator[None]:
+    """So many WebSocket sessions that have had one message each way."""
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(count):
+            connection = open_ones.enter_context(address.connect())
+            connection.sendall(HANDSHAKE)
+            received = b""
+            while b"\r\n\r\n" not in received:
+                received += connection.recv(65536)
+            connection.sendall(MESSAGE)  # not at once with the handshake: some lose it then
             connection.recv(65536)
         yield
 
