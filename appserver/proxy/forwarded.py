@@ -11,12 +11,15 @@ from appserver.proxy.trust import Address, Trust
 # forwarded-pair, or none, and what separates it from the next one (section 4). A value should be quoted if it holds a
 # colon; not everybody does.
 _PAIR = re.compile(
-    r"""[ \t]*(?:([!#$%&'*+\-.^_`|~0-9A-Za-z]++)=(?:"((?:[^"\\]|\\.)*+)"|([!#$%&'*+\-.^_`|~0-9A-Za-z:\[\]/@]++)))?"""
+    r"""[ \t]*+(?:([!#$%&'*+\-.^_`|~0-9A-Za-z]++)=(?:"((?:[^"\\]|\\.)*+)"|([!#$%&'*+\-.^_`|~0-9A-Za-z:\[\]/@]++)))?"""
     r"[ \t]*+([;,]|\Z)"
 )
 _QUOTED_PAIR = re.compile(r"\\(.)")
 
 Element = dict[str, str]
+
+MAX_LINE = 8 * 1024
+"""Characters of a field line; a longer one is nothing that proxies have written, and would take its time."""
 
 BROKEN: Element = {"for": "unknown"}
 """Stands for a field line that does not follow the grammar: what it hides is not known, and nothing before it counts."""
@@ -47,6 +50,8 @@ def read_forwarded(fields: Fields, peer: Address | None, trust: Trust) -> Origin
 
 def parse_line(line: str) -> list[Element]:
     """Take a field line apart; one that does not follow the grammar is one BROKEN element."""
+    if len(line) > MAX_LINE:
+        return [BROKEN]
     elements: list[Element] = []
     element: Element = {}
     position = 0

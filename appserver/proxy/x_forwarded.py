@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from appserver.http.grammar import Fields
-from appserver.proxy.origin import Origin, read_authority, read_chain, read_port, read_prefix, read_scheme
+from appserver.proxy.origin import MAX_HOPS, Origin, read_authority, read_chain, read_port, read_prefix, read_scheme
 from appserver.proxy.trust import Address, Trust
 
 Value = TypeVar("Value")
@@ -22,7 +22,8 @@ def read_x_forwarded(fields: Fields, peer: Address | None, trust: Trust) -> Orig
     values: dict[bytes, list[str]] = {}
     for name, value in fields:
         if name.startswith(b"x-forwarded-"):
-            members = (member.strip() for member in value.decode("latin-1").split(","))
+            # From the right, and not more than counts: there may be tens of thousands.
+            members = map(str.strip, value.decode("latin-1").rsplit(",", MAX_HOPS)[-MAX_HOPS:])
             values.setdefault(name, []).extend(member for member in members if member)
     client, hops = read_chain(values.get(b"x-forwarded-for", ()), peer, trust)
 

@@ -207,6 +207,7 @@ def test_haproxy_passes_connections_on_with_the_proxy_protocol(scene: Scene) -> 
 
 
 @pytest.mark.slow
+@only("nginx-unix", "haproxy-tcp")
 def test_no_request_fails_while_the_server_reloads(scene: Scene) -> None:
     with Load(scene.proxy.encrypted, connections=20, pause=(0, 0.02), client=client()) as load:
         load.wait_for_requests(100)
@@ -216,7 +217,7 @@ def test_no_request_fails_while_the_server_reloads(scene: Scene) -> None:
     assert (load.tally.failed, load.tally.details) == (0, [])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @over_tcp
 def test_no_request_fails_while_server_and_proxy_reload(scene: Scene) -> None:
     """Proxies close their clients' idle connections when they reload, so each request has its own."""
