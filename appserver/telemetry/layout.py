@@ -19,10 +19,11 @@ from __future__ import annotations
 import json
 import math
 import mmap
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
-from typing import Literal
+from typing import Any, Literal
 
 MAGIC = b"ASGI\x00\xf0sb"
 # Raised when the meaning of the same table changes; a change of the table itself shows in the description.
@@ -74,6 +75,9 @@ EXITS = (
 )
 RELOADS = ("ok", "rolled_back", "incomplete", "refused", OTHER)
 
+_OPEN_AXES = ("reason", "result")
+_MOST_LABELS = 256
+
 Place = Literal["server", "column", "counter", "gauge"]
 Axis = tuple[str, tuple[str, ...]]
 
@@ -97,6 +101,15 @@ class Field:
     def size(self) -> int:
         """How many cells it takes."""
         return self.cells * math.prod(len(labels) for _, labels in self.axes)
+
+    def allows(self, name: str, labels: Sequence[str]) -> bool:
+        """Whether its axis `name` may as well have other labels: of reasons a program knows more or fewer."""
+        return (
+            name in _OPEN_AXES
+            and name in dict(self.axes)
+            and OTHER in labels
+            and len(labels) == len(set(labels)) <= _MOST_LABELS
+        )
 
     def labels(self) -> Iterable[tuple[str, ...]]:
         """The labels of each of its cells, in their order."""
@@ -148,10 +161,13 @@ class Layout:
     integer ones, then the floating ones.
     """
 
-    def __init__(self, capacity: int, buckets: Sequence[float]) -> None:
+    def __init__(self, capacity: int, buckets: Sequence[float], labels: Mapping[str, Axis] | None = None) -> None:
+        """`labels`: for fields that have other ones than in the table, their axis."""
         self.capacity = capacity
         self.buckets = tuple(buckets)
-        self.fields = {field.name: field for field in table(buckets)}
+        axes = labels or {}
+        fields = (replace(one, axes=(axes[one.name],)) if one.name in axes else one for one in table(buckets))
+        self.fields = {field.name: field for field in fields}
         self.description = self._describe()
         self.offsets: dict[str, int] = {}
         server_size = self._arrange("server")
@@ -167,6 +183,25 @@ class Layout:
         self._slots = self.totals[1] + _whole_pages(self.counters)
         self.slot_size = _whole_pages(slot_size)
         self.size = CELL * (self._slots + capacity * self.slot_size)
+
+    @classmethod
+    def described(cls, description: Mapping[str, Any]) -> Layout | None:
+        """The layout that a description tells of; None if it is not one that this program can count in.
+
+        It is if it has the same table, but for the reasons and results by which some fields count: what has no place
+        there is counted as "other".
+        """
+        try:
+            known = {field.name: field for field in table(description["buckets"])}
+            labels: dict[str, Axis] = {}
+            for found in description["fields"]:
+                for name, values in found["axes"].items():
+                    if known[found["name"]].allows(name, values):
+                        labels[found["name"]] = name, tuple(map(str, values))
+            layout = cls(operator.index(description["capacity"]), description["buckets"], labels)
+        except (LookupError, TypeError, AttributeError, ValueError):
+            return None
+        return layout if json.loads(layout.description) == description else None
 
     def slot(self, index: int) -> int:
         """Where a slot begins."""

@@ -126,12 +126,12 @@ class Scoreboard:
     def attach(cls, fd: int) -> Scoreboard:
         """Map the scoreboard behind a descriptor.
 
-        Raises ScoreboardMismatch if it is none, or if its layout is not the one that this version of appserver would
-        make for the same capacity and buckets; `read_description` tells what it is then.
+        Raises ScoreboardMismatch if it is none, or if its layout is not one that this version of appserver understands
+        (see `Layout.described`); `read_description` tells what it is then.
         """
         version, found = read_description(fd)
-        layout = Layout(found["capacity"], found["buckets"])
-        if version != VERSION or json.loads(layout.description) != found:
+        layout = Layout.described(found)
+        if version != VERSION or layout is None or os.fstat(fd).st_size != layout.size:
             raise ScoreboardMismatch(
                 "this scoreboard was laid out by another version of appserver: start the server anew"
             )

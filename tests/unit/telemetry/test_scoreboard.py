@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import math
 import mmap
 import os
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appserver.telemetry import layout
 from appserver.telemetry.layout import CELL, COMMIT_CELL, DESCRIPTION, Layout
 from appserver.telemetry.scoreboard import Scoreboard, ScoreboardMismatch, WorkerState, read_description
 from tests.unit.telemetry.workers import begin, serve
@@ -230,6 +232,44 @@ class TestVersions:
 
         with self.forged(rename_a_field) as fd, pytest.raises(ScoreboardMismatch, match="another version"):
             Scoreboard.attach(fd)
+
+    def test_a_table_with_other_reasons_is_understood_and_new_ones_are_counted_as_other(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(layout, "REJECTIONS", ("bad_request", "out_of_fashion", "other"))
+        old = Scoreboard.create(4, (0.1, 1.0))
+        begin(old).rejected("out_of_fashion")
+        monkeypatch.undo()
+        new = Scoreboard.attach(os.dup(old.fd))
+        begin(new, 1).rejected("overload")
+        begin(new, 2).rejected("bad_request")
+        serve(new.slot(1))
+        assert new.totals().rejected == old.totals().rejected == {"bad_request": 1, "out_of_fashion": 1, "other": 1}
+        assert old.totals().requests == {("GET", "200"): 1}
+        old.close()
+        new.close()
+
+    @pytest.mark.parametrize(
+        "labels",
+        [("bad_request",), ("other", "other"), tuple(map(str, range(1000)))],
+        ids=["without other", "twice", "too many"],
+    )
+    def test_a_table_with_reasons_that_make_no_sense_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch, labels: tuple[str, ...]
+    ) -> None:
+        made = layout.table((0.1,))
+        with monkeypatch.context() as patched:
+            patched.setattr(layout, "REJECTIONS", labels)
+            description = json.loads(Layout(4, (0.1,)).description)
+        assert Layout.described(description) is None
+        assert made == layout.table((0.1,))
+
+    @pytest.mark.parametrize("spoilt", ["fields", "buckets", "capacity"])
+    def test_a_description_with_something_else_in_it_is_refused(self, spoilt: str) -> None:
+        description = json.loads(Layout(4, (0.1,)).description)
+        assert Layout.described(description) is not None
+        for nonsense in (None, 3.5, "x", [None], [{"axes": 1}]):
+            assert Layout.described({**description, spoilt: nonsense}) is None
 
     def test_a_description_that_makes_no_sense_is_refused(self) -> None:
         def spoil(memory: mmap.mmap) -> None:
