@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from appserver.engine.admission import Overload
 from appserver.engine.exchange import DONE, GONE, ClientDisconnected, Exchange
@@ -10,6 +11,9 @@ from appserver.engine.service import Service
 from appserver.errors import RequestError
 from appserver.http.head import RequestHead
 from appserver.telemetry.task_stacks import describe_stack
+
+if TYPE_CHECKING:
+    from appserver.engine.session import Session
 
 ENDS_WORKER = (SystemExit, KeyboardInterrupt)
 """With these an application asks for the end of its process. It gets that, but not at the cost of other requests."""
@@ -50,7 +54,7 @@ def report_session_failure(
         service.logger.error("application failed", method="WEBSOCKET", path=head.path, detail=detail)
 
 
-def report_timeout(service: Service, exchange: Exchange, error: RequestError) -> None:
+def report_timeout(service: Service, exchange: Exchange | Session, error: RequestError) -> None:
     """Log where an application stands that has taken too long."""
     head = exchange.head
     stack = "" if exchange.task is None else describe_stack(exchange.task)

@@ -18,7 +18,7 @@ from typing import Any, Final
 from appserver.asgi.types import ASGIApplication, Message, Scope
 from appserver.engine import refusal
 from appserver.engine.exchange import ClientDisconnected
-from appserver.engine.failure import ENDS_WORKER, report_session_failure
+from appserver.engine.failure import ENDS_WORKER, report_session_failure, report_timeout
 from appserver.engine.link import Link
 from appserver.engine.scope import websocket_scope
 from appserver.engine.service import Service, start_task
@@ -213,6 +213,7 @@ class Session(SessionLink):
             return
         error = refusal.application_late(self._service)
         self._service.slot.rejected(error.reason)
+        report_timeout(self._service, self, error)
         task = self.task
         if self.encoder.on_wire:
             self._finish(1006, "", "timed_out")

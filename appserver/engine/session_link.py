@@ -150,7 +150,7 @@ class SessionLink(Link):
             self._flush(protocol)
         if (protocol.held or protocol.is_full) and not protocol.eof_sent:
             self._pause_reading()
-            if protocol.tired:
+            if protocol.tired or self.disconnect is not None:  # or nobody will ask for more
                 self._service.loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
@@ -180,6 +180,10 @@ class SessionLink(Link):
             self._linger()
         elif self.congested:
             self._pause_reading()  # it does not take the answers to its pings: `resume_writing` goes on
+
+    def identity(self) -> dict[str, str]:
+        """The request's id as a field for records that are not made in its task; empty if it has none."""
+        return {} if self.request_id is None else {"request_id": self.request_id}
 
     def _wake(self) -> None:
         for future in self._receivers:
@@ -214,6 +218,12 @@ class SessionLink(Link):
             self._discard(self.protocol)
             if not self._reading:
                 self._go_on()
+
+    def abort(self) -> None:
+        # At once, not with the end of the connection: an application that never waits must not go on sending till then.
+        if self.phase != CLOSED:
+            self._lose("the connection was given up")
+        super().abort()
 
     def _lose(self, why: str) -> None:
         """The client is gone without a closing handshake."""

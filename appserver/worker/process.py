@@ -231,7 +231,9 @@ class Worker:
     async def _finish(self, server: Server, drain: Drain) -> None:
         """Drain the server; at `graceful_timeout`, say what is still running, and cancel it."""
         limit = self._settings.workers.graceful_timeout
-        server.begin_drain(drain.linger, FAREWELLS[drain.reason], accepting=drain.reason == "stop")
+        server.begin_drain(
+            drain.linger, FAREWELLS.get(drain.reason, FAREWELLS["stop"]), accepting=drain.reason == "stop"
+        )
         if drain.reason == "stop":
             await asyncio.sleep(min(HANDSHAKE_TIME, limit))
             server.stop_accepting()

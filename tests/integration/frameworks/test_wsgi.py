@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from tests.support.server import Server
 from tests.support.waiting import eventually
@@ -63,3 +66,9 @@ def test_an_exception_is_answered_with_500_and_logged(client: httpx.Client, serv
     mark = len(server.log.records)
     assert client.get("/fail").status_code == 500
     eventually(lambda: "failed on purpose" in str(server.log.records[mark:]), "the exception is in the log")
+
+
+def test_a_session_is_forbidden(server: Server) -> None:
+    with pytest.raises(InvalidStatus) as caught:
+        connect(server.address.websocket("/"))
+    assert caught.value.response.status_code == 403

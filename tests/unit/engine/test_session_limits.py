@@ -275,8 +275,43 @@ class TestReceiving:
 
         run(scenario)
 
+    def test_what_nobody_wants_any_more_does_not_hold_up_the_close(self) -> None:
+        async def scenario() -> None:
+            async def handler(talk: Talk) -> None:
+                await talk.accept()
+                await talk.close()
+                await talk.receive()
+
+            world = make(handler, max_queue=2)
+            client = world.connect()
+            await client.send(handshake())
+            session_of(client).data_received(b"".join(text(str(number)) for number in range(50)) + close())
+            await settle(200)
+            assert client.ended
+            assert world.access.sessions[0].outcome is None
+            await client.vanish()
+
+        run(scenario)
+
 
 class TestSending:
+    def test_a_session_that_is_given_up_is_over_at_once(self) -> None:
+        async def scenario() -> None:
+            async def handler(talk: Talk) -> None:
+                await talk.accept()
+                await talk.message()
+                session_of(client).abort()
+                with pytest.raises(ClientDisconnected):
+                    await talk.say("x")
+
+            world = make(handler)
+            client = await open_session(world)
+            await client.send(text("go"))
+            assert not world.log.records
+            assert world.access.sessions[0].outcome == "aborted"
+
+        run(scenario)
+
     def test_send_waits_while_the_client_does_not_read(self) -> None:
         async def scenario() -> None:
             sent: list[int] = []
@@ -334,6 +369,7 @@ class TestSending:
             await client.send(handshake())
             await world.pass_time(7)
             assert client.response().status == 504
+            assert "handler" in world.log.of("request timed out")[0]["stack"]
             await client.vanish()
             assert world.access.lines[0][4] == "timed_out"
 
