@@ -24,7 +24,8 @@ RUN python3 -m venv /opt/appserver && /opt/appserver/bin/pip install --no-cache-
 
 FROM ${BASE}
 COPY --from=build /opt/appserver /opt/appserver
-COPY config/container.toml /etc/appserver/server.toml
+# Readable for everybody, whatever the umask was under which the project was checked out.
+COPY --chmod=644 config/container.toml /etc/appserver/server.toml
 ENV PATH=/opt/appserver/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     APPSERVER_CONFIG=/etc/appserver/server.toml \
     PYTHONUNBUFFERED=1 \

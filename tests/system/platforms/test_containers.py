@@ -30,10 +30,9 @@ def mounted(tmp_path: Path) -> str:
     """The option that mounts the application of the tests."""
     folder = tmp_path / "app"
     folder.mkdir()
-    shutil.copy(application.__file__, folder / "main.py")
-    for path in (folder, *folder.parents):
-        if path.stat().st_uid == os.getuid():
-            path.chmod(path.stat().st_mode | 0o055)
+    shutil.copyfile(application.__file__, folder / "main.py")
+    folder.chmod(0o755)
+    (folder / "main.py").chmod(0o644)
     return f"--volume={folder}:/srv/app:ro"
 
 
