@@ -280,9 +280,6 @@ class TestErrors:
         assert "appserver reload --config server.toml" in run.stderr
         assert "appserver reload --control " in run.stderr
 
-    def test_top_is_not_supported_yet(self, server: Server) -> None:
-        assert command(server, "top").stderr == "appserver: top: not supported yet\n"
-
     def test_a_stopped_master_is_not_waited_for_forever(self, server: Server) -> None:
         server.signal(signal.SIGSTOP)
         run = command(server, "status", "--timeout", "0.3")
