@@ -228,6 +228,7 @@ class World:
     _heap: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _order: int = 0
     _channels: dict[object, float] = field(default_factory=dict)
+    _held: list[Event] = field(default_factory=list)  # what was said while the master was suspended
     _tick: int = 0
     _next_pid: int = 1000
 
@@ -288,10 +289,20 @@ class World:
         self.at(heard, lambda: self._hear(event))
 
     def _hear(self, event: Event) -> None:
-        """The master comes to read of an event; not while it is suspended."""
-        if self.now < self.suspended_until:
-            self.at(self.suspended_until, lambda: self._hear(event))
+        """The master comes to read of an event; not while it is suspended, and then in the order in which they came."""
+        if self.now < self.suspended_until or self._held:
+            self._held.append(event)
+            if len(self._held) == 1:
+                self.at(self.suspended_until, self._hear_what_is_held)
         else:
+            self.post(event)
+
+    def _hear_what_is_held(self) -> None:
+        if self.now < self.suspended_until:  # suspended again, before it could read any of it
+            self.at(self.suspended_until, self._hear_what_is_held)
+            return
+        held, self._held = self._held, []
+        for event in held:
             self.post(event)
 
     def post(self, event: Event) -> None:
