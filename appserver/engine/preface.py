@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from appserver.engine.service import Service
-from appserver.proxy.protocol import ProxyProtocolError, measure, parse
+from appserver.proxy.protocol import Announced, ProxyProtocolError, Unnamed, measure, parse
 
 if TYPE_CHECKING:
     from appserver.engine.connection import Connection
@@ -48,8 +48,11 @@ class Preface(asyncio.Protocol):
         except ProxyProtocolError as error:
             self._refuse(str(error))
             return
-        if announced is not None:
+        if isinstance(announced, Announced):
             self._connection.introduce(*announced)
+        elif announced is Unnamed.STRANGER:
+            # The peer's trust is the proxy's own. What comes now may be written by anybody.
+            self._connection.trusted = False
         self._transport.set_protocol(self._rest)
         if len(received) > size:
             self._rest.data_received(received[size:])

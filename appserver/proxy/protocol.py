@@ -6,6 +6,7 @@ By the specification of HAProxy ("The PROXY protocol", sections 2.1 and 2.2). Wh
 
 from __future__ import annotations
 
+import enum
 import re
 from typing import NamedTuple
 
@@ -40,6 +41,16 @@ class Announced(NamedTuple):
     server: Address | None
 
 
+class Unnamed(enum.Enum):
+    """Who speaks on a connection whose header names nobody. Its addresses are those of the connection itself."""
+
+    PROXY = enum.auto()
+    """The proxy, for itself, as in a health check."""
+
+    STRANGER = enum.auto()
+    """Somebody whom the proxy does not know, or cannot name: nobody to believe."""
+
+
 def measure(data: bytes) -> int | None:
     """The size of the header that `data` begins with; None if that takes more octets to tell. Raises ProxyProtocolError.
 
@@ -59,17 +70,14 @@ def measure(data: bytes) -> int | None:
     return None
 
 
-def parse(header: bytes) -> Announced | None:
-    """Read a complete header; None if it leaves the addresses to the connection itself, as that of a health check does.
-
-    Raises ProxyProtocolError.
-    """
+def parse(header: bytes) -> Announced | Unnamed:
+    """Read a complete header. Raises ProxyProtocolError."""
     return _parse_v1(header) if header.startswith(V1_START) else _parse_v2(header)
 
 
-def _parse_v1(header: bytes) -> Announced | None:
+def _parse_v1(header: bytes) -> Announced | Unnamed:
     if _V1_UNKNOWN.fullmatch(header):
-        return None
+        return Unnamed.STRANGER
     match = _V1.fullmatch(header)
     if match is None:
         raise ProxyProtocolError("a header of version 1 that is malformed")
@@ -88,14 +96,16 @@ def _v1_address(text: bytes, port: bytes, version: int) -> Address:
     return str(address), int(port)
 
 
-def _parse_v2(header: bytes) -> Announced | None:
+def _parse_v2(header: bytes) -> Announced | Unnamed:
     command, kind = header[12], header[13]
     if command not in (_LOCAL, _PROXY):
         raise ProxyProtocolError("a header of version 2 with a version or command that is not known")
     if kind >> 4 not in _FAMILIES or kind & 0x0F not in _TRANSPORTS:
         raise ProxyProtocolError("a header of version 2 with a kind of address that is not known")
-    if command == _LOCAL or kind not in (_TCP4, _TCP6, _UNIX):
-        return None
+    if command == _LOCAL:
+        return Unnamed.PROXY
+    if kind not in (_TCP4, _TCP6, _UNIX):
+        return Unnamed.STRANGER
     size = {_TCP4: 4, _TCP6: 16, _UNIX: 108}[kind]
     block = header[V2_FIXED:]
     if len(block) < 2 * size + (0 if kind == _UNIX else 4):

@@ -72,6 +72,34 @@ def test_a_health_check_of_the_proxy_speaks_for_itself(loop: str, header: bytes)
     run(scenario, loop)
 
 
+NAMELESS = [b"PROXY UNKNOWN\r\n", b"PROXY UNKNOWN ::1 ::1 1 2\r\n", v2(kind=0x00, block=b""), v2(kind=0x12)]
+
+
+@pytest.mark.parametrize("header", NAMELESS)
+def test_a_client_that_the_proxy_cannot_name_is_not_believed(loop: str, header: bytes) -> None:
+    async def scenario() -> None:
+        async with serving(describe, listener(), proxy=TRUSTING) as served:
+            peer = await served.connect()
+            peer.send(header + request("/", "GET", "X-Forwarded-For: 203.0.113.5", "X-Forwarded-Proto: https"))
+            client, _, scheme = await described(peer)
+            assert (client, scheme) == (list(peer.writer.get_extra_info("sockname")), "http")
+            await peer.close()
+
+    run(scenario, loop)
+
+
+def test_a_health_check_of_the_proxy_is_believed_as_the_proxy_is(loop: str) -> None:
+    async def scenario() -> None:
+        async with serving(describe, listener(), proxy=TRUSTING) as served:
+            peer = await served.connect()
+            peer.send(v2(command=0x20, kind=0, block=b"") + request("/", "GET", "X-Forwarded-For: 203.0.113.5"))
+            client, _, _ = await described(peer)
+            assert client == ["203.0.113.5", 0]
+            await peer.close()
+
+    run(scenario, loop)
+
+
 def test_the_client_behind_the_proxy_is_trusted_on_its_own_merits(loop: str) -> None:
     """Its header fields count only if it is a trusted proxy itself."""
 

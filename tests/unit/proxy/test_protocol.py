@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appserver.proxy.protocol import V2_START, Announced, ProxyProtocolError, measure, parse
+from appserver.proxy.protocol import V2_START, Announced, ProxyProtocolError, Unnamed, measure, parse
 
 CLIENT, SERVER = ("192.0.2.1", 56324), ("198.51.100.1", 443)
 
@@ -29,21 +29,21 @@ VALID = [
     (b"PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\n", Announced(CLIENT, SERVER)),
     (b"PROXY TCP6 2001:DB8::1 ::1 1 2\r\n", Announced(("2001:db8::1", 1), ("::1", 2))),
     (b"PROXY TCP6 ::ffff:192.0.2.1 ::1 0 65535\r\n", Announced(("192.0.2.1", 0), ("::1", 65535))),
-    (b"PROXY UNKNOWN\r\n", None),
-    (b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n", None),
+    (b"PROXY UNKNOWN\r\n", Unnamed.STRANGER),
+    (b"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n", Unnamed.STRANGER),
     (v2(), Announced(CLIENT, SERVER)),
     (v2(tlvs=b"\x03\x00\x04abcd" + b"\x04\x01\x00" + b"p" * 256), Announced(CLIENT, SERVER)),
     (v2(kind=0x21, block=V6), Announced(("2001:db8::1", 1), ("::1", 2))),
     (v2(kind=0x31, block=b"/run/a".ljust(108, b"\0") * 2), Announced(None, None)),
-    (v2(command=0x20, kind=0x00, block=b""), None),  # a health check
-    (v2(command=0x20), None),
-    (v2(kind=0x00, block=b"whatever"), None),
-    (v2(kind=0x12), None),
+    (v2(command=0x20, kind=0x00, block=b""), Unnamed.PROXY),  # a health check
+    (v2(command=0x20), Unnamed.PROXY),
+    (v2(kind=0x00, block=b"whatever"), Unnamed.STRANGER),
+    (v2(kind=0x12), Unnamed.STRANGER),
 ]
 
 
 @pytest.mark.parametrize(("header", "announced"), VALID)
-def test_a_header_is_measured_and_read(header: bytes, announced: Announced | None) -> None:
+def test_a_header_is_measured_and_read(header: bytes, announced: Announced | Unnamed) -> None:
     assert measure(header + b"GET / HTTP/1.1\r\n") == len(header)
     assert parse(header) == announced
 
@@ -57,7 +57,7 @@ def test_as_long_as_it_is_not_complete_there_is_nothing_to_read(header: bytes) -
 
 def test_the_longest_header_of_version_1_is_taken() -> None:
     assert len(LONGEST_V1) <= 107
-    assert parse(LONGEST_V1[: measure(LONGEST_V1)]) is not None
+    assert isinstance(parse(LONGEST_V1[: measure(LONGEST_V1)]), Announced)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_any_octets_are_a_header_or_refused_or_not_complete(data: bytes) -> None
         size = measure(data)
         if size is not None and size <= len(data):
             announced = parse(data[:size])
-            assert announced is None or announced.client is None or 0 <= announced.client[1] <= 65535
+            assert isinstance(announced, Unnamed) or announced.client is None or 0 <= announced.client[1] <= 65535
         else:
             assert len(data) < 107 or data.startswith(V2_START)
     except ProxyProtocolError:
