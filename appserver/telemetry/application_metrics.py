@@ -10,11 +10,12 @@ together lies beside it, where they cannot write, as this runs in the master, wh
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,8 @@ class ApplicationMetrics:
     def collect(self) -> list[Metric]:
         """The metrics of all processes, past and present, put together; without what cannot be read."""
         with self._lock:
-            self._merge_the_dead()
+            with contextlib.suppress(OSError):  # where the file system is full, they are read as they are
+                self._merge_the_dead()
             values = [path for path in (*self._past.glob(f"*{_SUFFIX}"), *self._present()) if self._is_sound(path)]
             metrics: Iterable[Metric] = MultiProcessCollector.merge(map(str, values), accumulate=True)  # type: ignore[no-untyped-call]
             return [metric for metric in metrics if not metric.name.startswith(PREFIX)]
@@ -104,12 +106,11 @@ class ApplicationMetrics:
             for key, value in _read(path):
                 values[key] = merge(values[key], value) if key in values else value
         made = kept.with_suffix(".new")
-        made.unlink(missing_ok=True)
-        file: Any = MmapedDict(str(made))  # type: ignore[no-untyped-call]
-        for key, (number, moment) in values.items():
-            file.write_value(key, number, moment)
-        file.close()
-        made.replace(kept)
+        try:
+            made.write_bytes(_encode(values))
+            made.replace(kept)
+        finally:
+            made.unlink(missing_ok=True)
 
     def _present(self) -> Iterator[Path]:
         """The files of the workers: only files, as a pipe would hold up whoever reads it, and a link leads elsewhere."""
@@ -137,6 +138,24 @@ def _read(path: Path) -> Iterator[tuple[str, Value]]:
     """The values of a file; raises OSError, ValueError or struct.error for one that is not as it should be."""
     for key, number, moment, _ in MmapedDict.read_all_values_from_file(str(path)):  # type: ignore[no-untyped-call]
         yield key, (number, moment)
+
+
+def _encode(values: Mapping[str, Value]) -> bytes:
+    """What a file with these values holds.
+
+    prometheus_client writes through a mapping of a sparse file: where the file system is full, that is not an error but
+    a signal, the end of the process. So it writes into memory here.
+    """
+    memory = os.memfd_create("appserver-metrics")
+    try:
+        file: Any = MmapedDict(f"/proc/self/fd/{memory}")  # type: ignore[no-untyped-call]
+        for key, (number, moment) in values.items():
+            file.write_value(key, number, moment)
+        file.close()
+        (used,) = struct.unpack("i", os.pread(memory, 4, 0))
+        return os.pread(memory, used, 0)
+    finally:
+        os.close(memory)
 
 
 def _check_key(key: str) -> None:

@@ -127,3 +127,25 @@ def test_whatever_lies_in_the_directory_the_rest_is_read(metrics: ApplicationMet
 def test_no_metrics_are_no_mistake(metrics: ApplicationMetrics) -> None:
     assert metrics.collect() == []
     metrics.merge_the_dead()
+
+
+def test_a_full_file_system_loses_nothing_of_those_that_are_gone(metrics: ApplicationMetrics) -> None:
+    worker = Worker(metrics, 5)
+    worker.end()
+    kept = metrics.directory / "past" / "counter_past.new"
+    kept.symlink_to("/dev/full")
+    assert samples(metrics)["shop_orders_total kind=book"] == 5
+    kept.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        metrics.merge_the_dead()
+    assert samples(metrics)["shop_orders_total kind=book"] == 5
+    assert list(metrics.workers.glob("counter_*")) == []
+
+
+def test_a_file_that_is_written_for_those_that_are_gone_is_never_sparse(metrics: ApplicationMetrics) -> None:
+    """Writing through the mapping of one would end the process where the file system is full."""
+    Worker(metrics, 5).end()
+    metrics.merge_the_dead()
+    for file in (metrics.directory / "past").iterdir():
+        status = file.stat()
+        assert status.st_blocks * 512 >= status.st_size
