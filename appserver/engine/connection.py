@@ -125,15 +125,18 @@ class Connection(Responder):
     # The parser's side.
 
     def on_head(self, head: RequestHead) -> bool:
-        length = head.content_length
-        if length is not None and length > self._service.max_body_size:
-            raise refusal.body_too_large(self._service)
         self._parser.paused = True
         self._in_head = False
+        length = head.content_length
+        if length is not None and length > self._service.max_body_size:
+            raise self._refused(head, refusal.body_too_large(self._service))
         if head.upgrade is not None and self._service.speaks_websocket:
             from appserver.engine.session import take_handshake
 
-            self._session = take_handshake(self._service, head)
+            try:
+                self._session = take_handshake(self._service, head)
+            except RequestError as error:
+                raise self._refused(head, error) from None
             if self._session is not None:
                 return True
         self._next = self._receiving = Exchange(self, head)
@@ -179,6 +182,20 @@ class Connection(Responder):
 
     def _start(self, exchange: Exchange) -> None:
         service = self._service
+        template = self._open(exchange)
+        scope = http_scope(template, exchange.head, self._client, service.state)
+        if exchange.request_id is not None:
+            scope["state"]["request_id"] = exchange.request_id
+        application = service.application
+        if service.admission is not None:
+            application = partial(service.admission.run, exchange, application)
+        running = exchange.run(application, scope, service.background)
+        task = start_task(running, loop=service.loop, context=service.context.copy())
+        exchange.task = None if task.done() else task
+
+    def _open(self, exchange: Exchange) -> dict[str, Any]:
+        """Begin to answer a request, whoever will do that; returns what its scope is to be made from."""
+        service = self._service
         head = exchange.head
         self._served += 1
         keep_alive = head.keep_alive and not service.draining and self._served < service.max_requests
@@ -188,18 +205,10 @@ class Connection(Responder):
         self._read_by = NEVER
         self._finish_by = self.deadline = now + service.request_timeout
         service.slot.request_started()
-        template = self._template if not self.trusted else self._find_origin(head)
-        scope = http_scope(template, head, self._client, service.state)
         if service.request_ids is not None:
             exchange.request_id = request_id = service.request_ids.of(head, self.trusted)
             self.encoder.id_field = service.request_ids.prefix + request_id.encode()
-            scope["state"]["request_id"] = request_id
-        application = service.application
-        if service.admission is not None:
-            application = partial(service.admission.run, exchange, application)
-        running = exchange.run(application, scope, service.background)
-        task = start_task(running, loop=service.loop, context=service.context.copy())
-        exchange.task = None if task.done() else task
+        return self._template if not self.trusted else self._find_origin(head)
 
     def _find_origin(self, head: RequestHead) -> dict[str, Any]:
         """Note who the client of a request from a trusted peer is; returns what the scope is to be made from."""
@@ -304,8 +313,9 @@ class Connection(Responder):
         """Answer a client that cannot be understood, or asks for too much, and take nothing more from it."""
         service = self._service
         service.slot.rejected(error.reason)
-        identity = {} if self.exchange is None else self.exchange.identity()
-        service.logger.info("request refused", status=error.status, reason=error.reason, detail=str(error), **identity)
+        service.logger.info(
+            "request refused", status=error.status, reason=error.reason, detail=str(error), **self._identity()
+        )
         receiving = self._receiving
         self._next = self._receiving = None
         if self.exchange is not None and self.encoder.on_wire:
@@ -314,6 +324,18 @@ class Connection(Responder):
             self._linger()  # it has its answer already
         else:
             self._answer(error, "error", "GET" if receiving is None else receiving.head.method)
+
+    def _refused(self, head: RequestHead, error: RequestError) -> RequestError:
+        """Open a request that no application will see, so that it has its id and its record; returns the error."""
+        self._open(Exchange(self, head))
+        return error
+
+    def _identity(self) -> dict[str, str]:
+        """Who is refused, and what, as far as that is known, as fields of a record."""
+        known = {} if self._client is None else {"client": self._client[0]}
+        if self.exchange is not None:
+            known |= {"method": self.exchange.head.method, "path": self.exchange.head.path, **self.exchange.identity()}
+        return known
 
     def _turn_away(self, exchange: Exchange, error: RequestError) -> None:
         """Answer an error that does not affect the connection."""

@@ -87,7 +87,7 @@ class Exchange:
     """`receive` and `send` of one request."""
 
     __slots__ = (
-        "_carrier", "_chunks", "_handed_over", "_trailers", "_waiters", "body_complete", "buffered", "head",
+        "_carrier", "_chunks", "_handed_over", "_trailers", "_waiters", "body_complete", "buffered", "called", "head",
         "half_closed", "phase", "request_id", "started", "task",
     )  # fmt: skip
 
@@ -98,6 +98,7 @@ class Exchange:
         self.phase = START
         self.started = 0.0  # when the application was called
         self.request_id: str | None = None
+        self.called = False  # the application, which may not be through with it when the client is
         self.task: asyncio.Task[None] | None = None
         self.body_complete = False
         self.half_closed = False  # the client will not send anything any more, but may still read
@@ -109,6 +110,7 @@ class Exchange:
 
     async def run(self, application: ASGIApplication, scope: Scope, background: set[Exchange]) -> None:
         """Call the application; the body of its task. At its end the exchange leaves `background`."""
+        self.called = True
         if self.request_id is not None:
             REQUEST_ID.set(self.request_id)  # for the records that are made in this task, and in what it starts
         try:

@@ -132,7 +132,8 @@ class Responder(Link):
         received, sent = self._received, self._sent
         self._received = self._sent = 0
         self.exchange = None
-        service.background.add(exchange)  # until the application is through with it
+        if exchange.called:
+            service.background.add(exchange)  # until the application is through with it
         self._finish_by = NEVER
         exchange.enter(phase)
         try:

@@ -172,6 +172,24 @@ class TestWhereItGoes:
 
         run(scenario)
 
+    def test_a_request_that_is_refused_before_its_application_is_called_can_be_found_again(self) -> None:
+        async def scenario() -> None:
+            http = HTTPSettings(server_header="", date_header=False, max_body_size=10)
+            world = World(echo, http, request_ids=ids())
+            too_large = request("/upload", "POST", body=b"x" * 15)
+            no_handshake = request("/ws", "GET", "Connection: upgrade", "Upgrade: websocket")
+            for octets, path, status in ((too_large, "/upload", 413), (no_handshake, "/ws", 426)):
+                client = world.connect()
+                await client.send(octets)
+                assert client.response().status == status
+                record = world.log.of("request refused")[-1]
+                assert (record["client"], record["path"], record["status"]) == ("192.0.2.1", path, status)
+                assert [record["request_id"]] == ids_of(client) == world.access.ids[-1:]
+                assert world.access.lines[-1][:2] == (f"{record['method']} {path}", status)
+            assert (world.slot.requests, world.slot.in_progress) == (2, 0)
+
+        run(scenario)
+
     def test_a_request_that_is_turned_away_has_it(self) -> None:
         async def scenario() -> None:
             world = World(silent, admission=Admission(0, 0, None), request_ids=ids())

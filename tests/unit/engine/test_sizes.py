@@ -41,7 +41,11 @@ class TestSizes:
             assert next(iter(settings)) in response.body.decode(), "the client is told which limit that was"
             assert client.ended
             assert rejected(world) == {reason: 1}
-            assert not world.access.lines
+            # Whoever could be told what was wanted gets a record; there is no request before its head is complete.
+            assert world.access.lines == (
+                [("POST /", 413, len(octets), len(client.transport.octets), "error")] if status == 413 else []
+            )
+            assert (world.slot.in_progress, len(world.service.background)) == (0, 0)
             (record,) = world.log.of("request refused")
             assert (record["status"], record["reason"]) == (status, reason)
             assert next(iter(settings)) in record["detail"]

@@ -101,7 +101,7 @@ GOOD: tuple[Good, ...] = (
     Good("nothing is read behind HTTP/1.0", b"GET / HTTP/1.0\r\nHost: x\r\n\r\n" + NEXT),
     Good("HTTP/1.0 with keep-alive", b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" + NEXT, (("GET", b"/", b""), ("GET", b"/next", b""))),
     # Upgrade that nobody takes
-    Good("upgrade to a websocket", GET + UPGRADE + b"\r\n" + NEXT, (("GET", b"/", b""), ("GET", b"/next", b""))),
+    Good("upgrade", GET + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n" + NEXT, (("GET", b"/", b""), ("GET", b"/next", b""))),
     Good("upgrade with a body", POST + b"Connection: upgrade\r\nUpgrade: h2c\r\nContent-Length: %d\r\n\r\n" % len(NEXT) + NEXT + NEXT,
          (("POST", b"/p", NEXT), ("GET", b"/next", b""))),
     Good("upgrade with a chunked body", POST + UPGRADE + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n" + NEXT,
