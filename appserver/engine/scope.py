@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import unquote
 
 from appserver.asgi.types import Scope
 from appserver.http.head import RequestHead
@@ -42,7 +41,7 @@ def seen_by_proxy(template: dict[str, Any], head: RequestHead, origin: Origin) -
     host = origin.host(scheme, next((value for name, value in head.headers if name == b"host"), None))
     if host is not None:
         head.headers = [(b"host", host), *(field for field in head.headers if field[0] != b"host")]
-    root_path = template["root_path"] if origin.prefix is None else unquote(origin.prefix)
+    root_path = template["root_path"] if origin.prefix is None else origin.prefix
     server = origin.server(scheme, template["server"])
     return template | {"scheme": scheme, "server": server, "root_path": root_path}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from appserver.http.grammar import Fields
 from appserver.http.head import AUTHORITY
@@ -17,9 +18,11 @@ MAX_HOPS = 64
 
 # A WebSocket's scheme is that of the request that opens it.
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
-# Segments of a path (RFC 3986 section 3.3), none of them empty: "//example.com" would be another host where an
-# application builds a link from it.
+# Segments of a path (RFC 3986 section 3.3).
 _PREFIX = re.compile(r"(?:/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})+)+")
+# The same decoded, as applications build links from it: "//example.com" and, for browsers, "/\example.com" would be another
+# host, dots another place, a line break another header.
+_DECODED_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[^/\\\x00-\x1f\x7f]+)+")
 _PORT = re.compile(r":([0-9]*)$")
 
 
@@ -28,7 +31,7 @@ class Origin:
     """A request as the outermost trusted proxy got it. None: nothing was said about that, or nothing that is valid.
 
     `client` is who sent it (None: not known). `authority` is what the client wants to talk to (host, and port if it is
-    not the usual one), `port` the port at which the proxy was reached, `prefix` what it has taken off the path.
+    not the usual one), `port` the port at which the proxy was reached, `prefix` what it has taken off the path, decoded.
     """
 
     client: Address | None
@@ -83,7 +86,10 @@ def read_scheme(text: str) -> str | None:
 
 
 def read_authority(text: str) -> str | None:
-    return text if text and AUTHORITY.fullmatch(text.encode("latin-1")) else None
+    if not text or not AUTHORITY.fullmatch(text.encode("latin-1")):
+        return None
+    port = _PORT.search(text)
+    return None if port and port[1] and read_port(port[1]) is None else text
 
 
 def read_port(text: str) -> int | None:
@@ -91,5 +97,9 @@ def read_port(text: str) -> int | None:
 
 
 def read_prefix(text: str) -> str | None:
+    """The prefix of a path, decoded, without a slash at its end."""
     text = text.removesuffix("/")
-    return text if not text or _PREFIX.fullmatch(text) else None
+    if text and not _PREFIX.fullmatch(text):
+        return None
+    prefix = unquote(text)
+    return prefix if not prefix or _DECODED_PREFIX.fullmatch(prefix) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple
 
 Address = tuple[str, int]
@@ -41,7 +41,7 @@ class Trust:
         entries = frozenset(trusted)
         self._everybody = "*" in entries
         self._unix = self._everybody or "unix" in entries
-        self._networks = [ip_network(entry) for entry in sorted(entries - {"*", "unix"})]
+        self._networks = [_plain_network(entry) for entry in sorted(entries - {"*", "unix"})]
         self._nodes: dict[str, Node] = {}
 
     def trusts(self, peer: Address | None) -> bool:
@@ -84,3 +84,11 @@ def plain_address(text: str) -> IPv4Address | IPv6Address:
     """The address in its one form; raises ValueError."""
     address = ip_address(text)
     return (address.version == 6 and address.ipv4_mapped) or address
+
+
+def _plain_network(text: str) -> IPv4Network | IPv6Network:
+    """The network in the form in which addresses are compared."""
+    network = ip_network(text)
+    if network.version == 6 and network.prefixlen >= 96 and (mapped := network.network_address.ipv4_mapped):
+        return IPv4Network((mapped, network.prefixlen - 96))
+    return network

@@ -10,7 +10,7 @@ import itertools
 import os
 import pwd
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,9 +72,23 @@ def _listeners(settings: Settings, given: Collection[Location]) -> Iterator[Find
             yield Finding(
                 ("listeners", index, "tls"), "expected tls.certificate to go with it", (("tls", "certificate"),)
             )
+        if listener.proxy_protocol and not _may_be_trusted(listener.bind, settings.proxy.trusted):
+            peers = '"unix"' if isinstance(listener.bind, UnixAddress) else "the addresses of its proxies"
+            yield Finding(
+                ("listeners", index, "proxy_protocol"),
+                f"expected {peers} in proxy.trusted to go with it; every connection would be closed",
+                (("proxy", "trusted"),),
+            )
         yield from _duplicate(location, listener.bind, taken)
     if settings.admin.bind is not None:
         yield from _duplicate(("admin", "bind"), settings.admin.bind, taken)
+
+
+def _may_be_trusted(bind: object, trusted: Iterable[str]) -> bool:
+    """Whether there can be a peer at this address that is trusted; what is inherited may be of any kind."""
+    if isinstance(bind, UnixAddress):
+        return any(entry in ("*", "unix") for entry in trusted)
+    return any(entry != "unix" or not isinstance(bind, TCPAddress) for entry in trusted)
 
 
 def _duplicate(location: Location, bind: object, taken: dict[object, Location]) -> Iterator[Finding]:
@@ -94,7 +108,11 @@ def _tls(settings: Settings) -> Iterator[Finding]:
             yield Finding(("tls", name), trouble)
         elif name == "certificate" and path and not any(listener.tls for listener in settings.listeners):
             yield Finding(("tls", name), "expected a listener with tls = true; none uses it", (("listeners",),))
+    taken: dict[str, Location] = {}
     for index, sni in enumerate(tls.sni):
+        first = taken.setdefault(sni.name, ("tls", "sni", index, "name"))
+        if first[2] != index:
+            yield Finding(("tls", "sni", index, "name"), f"already the name of {dotted(first[:3])}", (first,))
         for name in ("certificate", "key"):
             trouble = _file_trouble(getattr(sni, name))
             if trouble:

@@ -27,6 +27,8 @@ MAX_COUNT = 2**31 - 1
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # RFC 9110 section 5.5, without obs-text: what is not ASCII means something else to every reader.
 _FIELD_VALUE = re.compile(r"[\t -~]*")
+# What clients may ask for (RFC 6066 section 3): labels of a DNS name, without a dot at the end.
+_SERVER_NAME = re.compile(r"(?:\*\.)?[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 _FRAMING_FIELDS = frozenset(
     ("connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "date", "server")
 )
@@ -170,6 +172,15 @@ def _trusted(value: object) -> str:
         raise ValueError(f'expected an IP address, a network such as "10.0.0.0/8", "*" or "unix" ({error})') from None
 
 
+def _server_name(value: object) -> str:
+    name = text(value).lower()
+    if not _SERVER_NAME.fullmatch(name):
+        raise ValueError(
+            'expected a host name such as "example.org" or "*.example.org" (one "*", in front; in ASCII: xn--...)'
+        )
+    return name
+
+
 def _service_address(value: object) -> Address:
     address = parse_address(value)
     if not isinstance(address, TCPAddress | UnixAddress):
@@ -212,6 +223,7 @@ FieldValue = Annotated[str, BeforeValidator(_field_value)]
 OptionalFieldName = Annotated[str, BeforeValidator(lambda value: value if value == "" else _field_name(value))]
 HeaderField = Annotated[tuple[str, str], PlainValidator(_field), PlainSerializer(": ".join)]
 Trusted = Annotated[str, BeforeValidator(_trusted)]
+ServerName = Annotated[str, BeforeValidator(_server_name)]
 
 Bind = Annotated[Address, PlainValidator(parse_address), PlainSerializer(str)]
 OptionalBind = Annotated[

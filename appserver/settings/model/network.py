@@ -16,7 +16,7 @@ from appserver.settings.values import (
     OptionalText,
     PositiveCount,
     Secret,
-    Text,
+    ServerName,
     Trusted,
 )
 
@@ -53,7 +53,7 @@ class ListenerSettings(Section):
 class SNISettings(Section):
     """A further certificate, for clients that ask for another host name."""
 
-    name: Text
+    name: ServerName
     """The host name, or "*.example.org" for every name one level below."""
 
     certificate: ExistingPath

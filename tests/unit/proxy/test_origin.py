@@ -37,7 +37,7 @@ class TestHost:
         (Origin(None, authority="a.example"), ("a.example", 443)),
         (Origin(None, authority="a.example", port=8443), ("a.example", 8443)),
         (Origin(None, authority="a.example:99"), ("a.example", 99)),
-        (Origin(None, authority="a.example:99999"), ("a.example", 443)),
+        (Origin(None, authority="a.example:"), ("a.example", 443)),
         (Origin(None, authority="[2001:db8::1]:99"), ("2001:db8::1", 99)),
     ],
 )

@@ -70,7 +70,9 @@ class TestOtherValues:
     def test_the_scheme(self, value: str, scheme: str | None) -> None:
         assert read(("proto", value)).scheme == scheme
 
-    @pytest.mark.parametrize("value", ["a b", "example.org/path", "exa@mple", "[::1", "a:b:c", "evil.example/"])
+    @pytest.mark.parametrize(
+        "value", ["a b", "example.org/path", "exa@mple", "[::1", "a:b:c", "evil.example/", "a.b:99999", "a.b:0"]
+    )
     def test_a_host_that_is_none_is_left_out(self, value: str) -> None:
         assert read(("host", value)).authority is None
 
@@ -79,10 +81,22 @@ class TestOtherValues:
         assert read(("port", value)).port is None
 
     @pytest.mark.parametrize(
-        "value", ["api", "//evil.example", "/a//b", "/a b", "/a?b", "/a%zz", "https://x/", "/a\\b"]
-    )
+        "value",
+        [
+            "api", "//evil.example", "/a//b", "/a b", "/a?b", "/a%zz", "https://x/", "/a\\b",
+            "/%2Fevil.example", "/a%2f%2Fb", "/a%2f/b", "/a%2F", "/%5cevil.example", "/a%0d%0ab", "/%00", "/%7f",
+            "/..", "/.", "/a/../b", "/a/.", "/%2e%2E/a", "/a%2f..",
+        ],
+    )  # fmt: skip
     def test_a_prefix_that_is_none_is_left_out(self, value: str) -> None:
         assert read(("prefix", value)).prefix is None
+
+    @pytest.mark.parametrize(
+        ("value", "prefix"),
+        [("/a/b", "/a/b"), ("/a%2Fb/", "/a/b"), ("/%C3%A4", "/ä"), ("/...", "/..."), ("/.a/..b/c..", "/.a/..b/c..")],
+    )
+    def test_a_prefix_is_decoded(self, value: str, prefix: str) -> None:
+        assert read(("prefix", value)).prefix == prefix
 
     def test_a_slash_is_no_prefix(self) -> None:
         assert read(("prefix", "/")).prefix == ""

@@ -153,6 +153,36 @@ class TestListeners:
     def test_tls_needs_a_certificate(self) -> None:
         assert found({"listeners": [{"tls": True}]}) == [("listeners[0].tls", "expected tls.certificate to go with it")]
 
+    @pytest.mark.parametrize(
+        ("bind", "trusted", "needed"),
+        [
+            ("127.0.0.1:0", [], "the addresses of its proxies"),
+            ("127.0.0.1:0", ["unix"], "the addresses of its proxies"),
+            ("127.0.0.1:0", ["10.0.0.0/8", "unix"], None),
+            ("127.0.0.1:0", ["*"], None),
+            ("unix:/x", [], '"unix"'),
+            ("unix:/x", ["127.0.0.1", "::1"], '"unix"'),
+            ("unix:/x", ["unix"], None),
+            ("unix:/x", ["*"], None),
+            ("fd://3", [], "the addresses of its proxies"),
+            ("fd://3", ["unix"], None),
+        ],
+    )
+    def test_the_proxy_protocol_needs_somebody_who_may_speak_it(
+        self, bind: str, trusted: list[str], needed: str | None
+    ) -> None:
+        values = {"listeners": [{"bind": bind, "proxy_protocol": True}], "proxy": {"trusted": trusted}}
+        expected = f"expected {needed} in proxy.trusted to go with it; every connection would be closed"
+        assert found(values) == ([] if needed is None else [("listeners[0].proxy_protocol", expected)])
+
+    def test_each_name_has_one_certificate_in_whatever_case(self) -> None:
+        names = ["a.example", "*.a.example", "A.Example", "b.example", "*.A.example"]
+        values = {"tls": {"sni": [{"name": name, "certificate": __file__, "key": __file__} for name in names]}}
+        assert found(values) == [
+            ("tls.sni[2].name", "already the name of tls.sni[0]"),
+            ("tls.sni[4].name", "already the name of tls.sni[1]"),
+        ]
+
 
 class TestAccounts:
     def test_those_that_exist_are_fine(self) -> None:

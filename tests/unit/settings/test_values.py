@@ -72,6 +72,9 @@ def expected_by(annotation: Any, value: object) -> str:
         (values.HeaderField, "a:b:c", ("a", "b:c")),
         (values.HeaderField, "a:", ("a", "")),
         (values.Trusted, "*", "*"),
+        (values.ServerName, "A.Example", "a.example"),
+        (values.ServerName, "*.Example.org", "*.example.org"),
+        (values.ServerName, "xn--bcher-kva.example", "xn--bcher-kva.example"),
         (values.Trusted, "unix", "unix"),
         (values.Trusted, "10.0.0.0/8", "10.0.0.0/8"),
         (values.Trusted, "::1", "::1"),
@@ -154,6 +157,22 @@ def test_what_may_be_written_becomes_a_value(annotation: Any, written: object, v
         (values.HeaderField, "a: b\r\nc: d", "no CR or LF"),
         (values.HeaderField, "Content-Length: 3", "content-length is"),
         (values.HeaderField, "Server: x", "server is"),
+        *(
+            (values.ServerName, name, 'such as "example.org"')
+            for name in (
+                "*.*.example.net",
+                "*",
+                "a.*.b",
+                "*a.b",
+                "a b",
+                "a..b",
+                "a.",
+                ".a",
+                "",
+                "bücher.example",
+                "a:443",
+            )
+        ),
         (values.Trusted, "localhost", "an IP address"),
         (values.Trusted, "10.0.0.1/8", "has host bits set"),
         (values.Trusted, 3, "text"),
