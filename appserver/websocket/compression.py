@@ -7,13 +7,16 @@ they are not. So a compressor is made when there is something to compress.
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from websockets.exceptions import PayloadTooBig, ProtocolError
 from websockets.extensions import Extension
 from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
+from websockets.frames import Frame, Opcode
 from websockets.typing import ExtensionParameter
 
 WINDOW_BITS = 12
@@ -22,9 +25,18 @@ SETTINGS: dict[str, Any] = {"level": 3, "memLevel": 5}
 COMPRESS_FROM = 256
 """Octets from which on a message is compressed: a smaller one fits into one packet anyway, and is sent five times as fast."""
 
+MAX_STREAMS = 16
+"""So many deflate streams may end within a frame: each one costs a new decompressor, and a copy of what follows it."""
+
+_TAIL = b"\x00\x00\xff\xff"
+"""What the sender leaves out at the end of each message (RFC 7692 section 7.2.1)."""
+
 
 class Deflate(PerMessageDeflate):
-    """What `websockets` makes of an agreement about compression, but without the compressors at first."""
+    """What `websockets` makes of an agreement about compression, but without the compressors at first.
+
+    And with a `decode` that survives the end of a deflate stream.
+    """
 
     def __init__(self, agreed: PerMessageDeflate) -> None:
         # In place of the inherited initialisation, which makes both compressors.
@@ -33,7 +45,6 @@ class Deflate(PerMessageDeflate):
         self.remote_max_window_bits = agreed.remote_max_window_bits
         self.local_max_window_bits = agreed.local_max_window_bits
         self.compress_settings = SETTINGS
-        self.decode_cont_data = False
 
     # Attributes that the inherited methods set and delete.
 
@@ -44,6 +55,41 @@ class Deflate(PerMessageDeflate):
     @cached_property
     def encoder(self) -> Any:  # type: ignore[override]
         return zlib.compressobj(wbits=-self.local_max_window_bits, **SETTINGS)
+
+    def decode(self, frame: Frame, *, max_size: int | None = None) -> Frame:
+        """Decompress a data frame of a compressed message. Raises ProtocolError, PayloadTooBig (RFC 7692 section 7.2.2).
+
+        A block may say that it is the last one of its stream (BFINAL, section 7.2.3.4). zlib's decompressor does nothing
+        from then on but to collect what it is given, so a new one takes its place. That knows nothing of what came
+        before: a compressor that ends a stream has forgotten it, too, and if one has not, zlib finds the reference
+        invalid.
+        """
+        if self.remote_no_context_takeover and frame.opcode is not Opcode.CONT:
+            self.__dict__.pop("decoder", None)
+        data = bytes(frame.data) + _TAIL if frame.fin else bytes(frame.data)
+        left = sys.maxsize - 1 if max_size is None else min(max_size, sys.maxsize - 1)
+        pieces = []
+        for _ in range(MAX_STREAMS):
+            decoder = self.decoder
+            try:
+                piece = decoder.decompress(data, left + 1)
+            except zlib.error as error:
+                raise ProtocolError("decompression failed") from error
+            left -= len(piece)
+            if left < 0:
+                raise PayloadTooBig(None, max_size)
+            pieces.append(piece)
+            if not decoder.eof:
+                break
+            del self.decoder
+            data = decoder.unused_data
+            if not data or data == _TAIL:  # the latter if the sender does not begin another block, as it should
+                break
+        else:
+            raise ProtocolError(f"a frame of more than {MAX_STREAMS} deflate streams")
+        if self.remote_no_context_takeover and frame.fin:
+            self.__dict__.pop("decoder", None)
+        return Frame(frame.opcode, b"".join(pieces), frame.fin)
 
 
 class DeflateFactory(ServerPerMessageDeflateFactory):

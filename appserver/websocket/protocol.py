@@ -271,7 +271,7 @@ class FrameProtocol(Protocol):
             self._deliver(self._finish_text() if self._kind == TEXT else bytes(self._binary), self._size)
 
     def _decompress(self, head: int) -> None:
-        frame = Frame(_OPCODES[head & 0x0F], self._take_payload(), bool(head & 0x80), bool(head & 0x40))
+        frame = Frame(_OPCODES[head & 0x0F], self._take_payload(), bool(head & 0x80))
         limit = self._max_size - self._size
         for extension in self.extensions:
             frame = extension.decode(frame, max_size=limit)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import sys
+import tracemalloc
 import zlib
 from collections.abc import Callable, Sequence
 
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.extensions import Extension
 
+from appserver.websocket.compression import MAX_STREAMS
 from appserver.websocket.handshake import shake_hands
 from appserver.websocket.protocol import BINARY as BINARY_MESSAGE
 from appserver.websocket.protocol import FRAMES_PER_TURN, MAX_FRAGMENTS, FrameProtocol, Message
@@ -326,6 +329,67 @@ class TestCompression:
         protocol = make(deflate())
         feed(protocol, frame(TEXT, payload, rsv=4))
         assert failed(protocol) == 1007
+
+
+def stream(data: bytes) -> bytes:
+    """A whole deflate stream, its last block with BFINAL."""
+    compressor = zlib.compressobj(wbits=-12)
+    return compressor.compress(data) + compressor.flush(zlib.Z_FINISH)
+
+
+class TestEndsOfStreams:
+    """RFC 7692 section 7.2.3.4: a block with BFINAL ends a deflate stream, but neither a message nor the session."""
+
+    OFFERS = pytest.mark.parametrize(
+        "offer", [b"permessage-deflate", b"permessage-deflate; client_no_context_takeover"]
+    )
+
+    @OFFERS
+    @pytest.mark.parametrize("padding", [b"\0", b""], ids=["as in the RFC", "without the octet that begins a block"])
+    def test_messages_behind_one_are_read(self, offer: bytes, padding: bytes) -> None:
+        protocol = make(deflate(offer))
+        messages = [f"message {number}" for number in range(3)]
+        octets = [frame(TEXT, stream(message.encode()) + padding, rsv=4) for message in messages]
+        assert feed(protocol, *octets) == messages
+
+    @OFFERS
+    def test_so_is_the_rest_of_the_message(self, offer: bytes) -> None:
+        octets = frame(TEXT, stream(b"a") + stream(b"b") + stream(b"c")[:2], fin=False, rsv=4)
+        octets += frame(CONTINUATION, stream(b"c")[2:], fin=False) + frame(CONTINUATION, stream(b"d") + b"\0")
+        assert feed(make(deflate(offer)), octets) == ["abcd"]
+
+    def test_what_follows_one_is_not_kept(self) -> None:
+        protocol = make(deflate())
+        junk = frame(CONTINUATION, stream(random.Random(1).randbytes(50_000)), fin=False)
+        feed(protocol, frame(BINARY, stream(b""), fin=False, rsv=4))
+        tracemalloc.start()
+        for _ in range(40):
+            feed(protocol, frame(CONTINUATION, fin=True) + frame(BINARY, stream(b""), fin=False, rsv=4) + junk)
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert held < 400_000
+
+    def test_octets_that_are_no_stream_fail_the_session(self) -> None:
+        protocol = make(deflate())
+        feed(protocol, frame(BINARY, stream(b"x"), fin=False, rsv=4), frame(CONTINUATION, b"\xff" * 100))
+        assert failed(protocol) == 1002
+
+    def test_all_of_them_count_as_one_message(self) -> None:
+        protocol = make(deflate(), max_size=100)
+        assert feed(protocol, frame(BINARY, stream(bytes(50)) * 2 + b"\0", rsv=4)) == [bytes(100)]
+        feed(protocol, frame(BINARY, stream(bytes(50)) * 2 + stream(b"1"), rsv=4))
+        assert failed(protocol) == 1009
+
+    def test_a_frame_has_not_any_number_of_them(self) -> None:
+        protocol = make(deflate())
+        assert feed(protocol, frame(BINARY, stream(b"x") * (MAX_STREAMS - 1) + b"\0", rsv=4)) == [
+            b"x" * (MAX_STREAMS - 1)
+        ]
+        feed(protocol, frame(BINARY, stream(b"x") * (MAX_STREAMS + 1), rsv=4))
+        assert failed(protocol) == 1002
+
+    def test_a_message_may_be_of_any_size_if_there_is_no_limit(self) -> None:
+        assert feed(make(deflate(), max_size=sys.maxsize), frame(BINARY, stream(b"x") + b"\0", rsv=4)) == [b"x"]
 
 
 @given(st.binary(max_size=300), st.booleans())
