@@ -47,7 +47,8 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
     """The server's side of one connection."""
 
     __slots__ = (
-        "_ended", "_incoming", "_loop", "_outgoing", "_paused", "_plain", "_protocol", "_ready", "_session",
+        "_congested", "_ended", "_held", "_incoming", "_loop", "_outgoing", "_paused", "_plain", "_protocol", "_ready",
+        "_session",
     )  # fmt: skip
 
     _plain: asyncio.Transport
@@ -60,7 +61,9 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
         self._session = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._ready = False  # the handshake is complete
         self._ended = False  # nothing more is decrypted or encrypted
-        self._paused = False
+        self._paused = False  # the protocol wants nothing more
+        self._congested = False  # the peer takes less than there is for it
+        self._held = False  # it gets no answers to what is no data before it takes what there is
 
     # The side of the transport below.
 
@@ -82,9 +85,15 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
         return bool(self._protocol.eof_received())
 
     def pause_writing(self) -> None:
+        self._congested = True
         self._protocol.pause_writing()
 
     def resume_writing(self) -> None:
+        self._congested = False
+        if self._held:
+            self._held = False
+            if not self._paused:
+                self.resume_reading()
         self._protocol.resume_writing()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -115,8 +124,7 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
             try:
                 data = session.read(READ_SIZE)
             except ssl.SSLWantReadError:
-                self._flush()  # an answer to what was no data (a change of keys)
-                return
+                break
             except ssl.SSLError:
                 self._fail()
                 return
@@ -125,7 +133,16 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
                 return
             self._protocol.data_received(data)
             if not incoming.pending and not session.pending():
-                return
+                break
+        if self._outgoing.pending and not self._ended:
+            self._answer()
+
+    def _answer(self) -> None:
+        """Send the answers to what was no data (a change of keys), of which a peer may ask for any number without reading."""
+        self._flush()
+        if self._congested and not self._held:
+            self._held = True
+            self._plain.pause_reading()
 
     def _peer_ended(self) -> None:
         """The peer has said that it sends nothing more; it may still read."""
@@ -199,6 +216,8 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
 
     def resume_reading(self) -> None:
         self._paused = False
+        if self._held:
+            return  # `resume_writing` goes on
         self._plain.resume_reading()
         if not self._ended and (self._incoming.pending or self._session.pending()):
             self._loop.call_soon(self._go_on)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA384
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from appserver.asgi.types import ASGIApplication, Receive, Scope, Send
 from appserver.engine.listener import Listener
+from appserver.engine.secure import SecureTransport
 from appserver.settings import TLSSettings
 from appserver.tls import Material, Pair, ServerTLS
 from tests.support.certificates import Authority
@@ -50,10 +55,14 @@ async def until(condition: Callable[[], object]) -> None:
 class Script:
     """A client in memory on a plain connection: it sends records when, and in the pieces in which, the test wants."""
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: Peer, keys: Path | None = None) -> None:
+        """`keys`: a file that the secrets are written to."""
         self.peer = peer
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.session = AUTHORITY.client().wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
+        context = AUTHORITY.client()
+        if keys is not None:
+            context.keylog_filename = str(keys)
+        self.session = context.wrap_bio(self.incoming, self.outgoing, server_hostname="localhost")
 
     async def shake_hands(self) -> None:
         while True:
@@ -249,6 +258,65 @@ class TestManners:
                 peer.send(request(method="POST", body=b"x" * 500_000))
                 assert (await peer.rest()).startswith(b"HTTP/1.1 413 ")
                 await peer.close()
+
+        run(scenario, loop)
+
+
+class KeyUpdates:
+    """Writes what Python's ssl cannot be asked for: changes of keys that are to be answered (RFC 8446 section 4.6.3)."""
+
+    def __init__(self, secret: bytes) -> None:
+        """`secret`: that of the client's side, of a connection on which it has sent nothing since the handshake."""
+        self._secret = secret
+
+    def make(self, count: int) -> bytes:
+        return b"".join(self._next() for _ in range(count))
+
+    def _next(self) -> bytes:
+        content = b"\x18\0\0\x01\x01" + b"\x16"  # key_update, update_requested; handshake
+        head = struct.pack("!BHH", 0x17, 0x0303, len(content) + 16)
+        # The first record of each key: the number that the nonce is combined with is 0.
+        record = head + AESGCM(self._expand(b"key", 32)).encrypt(self._expand(b"iv", 12), content, head)
+        self._secret = self._expand(b"traffic upd", 48)
+        return record
+
+    def _expand(self, label: bytes, size: int) -> bytes:
+        label = b"tls13 " + label
+        info = struct.pack("!HB", size, len(label)) + label + b"\0"
+        return HKDFExpand(SHA384(), size, info).derive(self._secret)
+
+
+class TestChangesOfKeys:
+    """A client may want each answered, and ask for any number of them."""
+
+    async def begin(self, found: Served, directory: Path) -> tuple[Script, KeyUpdates, SecureTransport]:
+        found.listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        peer = await found.connect(limit=1024)
+        script = Script(peer, keys := directory / "keys")
+        await script.shake_hands()
+        assert script.session.cipher() == ("TLS_AES_256_GCM_SHA384", "TLSv1.3", 256)
+        line = next(line for line in keys.read_text().splitlines() if line.startswith("CLIENT_TRAFFIC_SECRET_0"))
+        (connection,) = found.server._service.connections
+        transport = connection._transport
+        assert isinstance(transport, SecureTransport)
+        return script, KeyUpdates(bytes.fromhex(line.split()[2])), transport
+
+    def test_who_takes_no_answers_is_not_read_from_until_it_does(self, loop: str, tmp_path: Path) -> None:
+        async def scenario() -> None:
+            async with served(echo) as found:
+                script, updates, transport = await self.begin(found, tmp_path)
+                peer = script.peer
+                asked = 0
+                while transport._plain.is_reading():
+                    assert asked < 100_000, f"{transport.get_write_buffer_size()} octets wait to be written"
+                    peer.send(updates.make(1000))
+                    asked += 1000
+                    await asyncio.sleep(0.001)
+                answered = 0
+                while not transport._plain.is_reading():
+                    answered += len(await peer.reader.read(65536))
+                assert answered > 0
+                peer.writer.transport.abort()
 
         run(scenario, loop)
 
