@@ -95,10 +95,12 @@ def begin(kind: type[Proxy], transport: str, directory: Path, exits: ExitStack) 
     return Scene(server, exits.enter_context(kind(directory / "proxy", AUTHORITY, replaced)))
 
 
+# HAProxy's server line for a unix socket differs in its address only, and nginx over unix takes that way as well.
 ALL = [
-    pytest.param((kind, transport), id=f"{kind.program}-{transport}")
-    for kind in (Nginx, HAProxy)
-    for transport in ("tcp", "unix")
+    pytest.param((Nginx, "tcp"), id="nginx-tcp"),
+    pytest.param((Nginx, "unix"), id="nginx-unix"),
+    pytest.param((HAProxy, "tcp"), id="haproxy-tcp"),
+    pytest.param((HAProxy, "unix"), id="haproxy-unix", marks=pytest.mark.long),
 ]
 
 
@@ -206,7 +208,7 @@ def test_haproxy_passes_connections_on_with_the_proxy_protocol(scene: Scene) -> 
     assert not scene.server.log.matching("connection refused"), "the proxy's own health checks are taken"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @only("nginx-unix", "haproxy-tcp")
 def test_no_request_fails_while_the_server_reloads(scene: Scene) -> None:
     with Load(scene.proxy.encrypted, connections=20, pause=(0, 0.02), client=client()) as load:

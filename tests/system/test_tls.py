@@ -61,7 +61,7 @@ def run(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, **options)
 
 
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("loop", [pytest.param("asyncio", marks=pytest.mark.long), "uvloop"])
 def test_plain_and_encrypted_listeners_side_by_side(start_server: StartServer, tmp_path: Path, loop: str) -> None:
     server = start_server(settings(tmp_path, workers={"count": 2, "loop": loop}))
     encrypted, plain = server.addresses

@@ -53,11 +53,18 @@ class TestTCP:
         assert len(set(names(listeners, settings))) == 2
 
     def test_the_same_port_of_both_families_can_be_bound(self, listeners: ListenerSet) -> None:
-        listeners.add(first := wanted("127.0.0.1:0"))
-        port = names(listeners, first)[0].rpartition(":")[2]
-        second = wanted(f"[::]:{port}")
-        listeners.add(second)
-        assert names(listeners, second) == [f"[::]:{port}"]
+        for _ in range(20):  # what is free in one family may be somebody else's in the other
+            listeners.keep()
+            listeners.add(first := wanted("127.0.0.1:0"))
+            port = names(listeners, first)[0].rpartition(":")[2]
+            second = wanted(f"[::]:{port}")
+            try:
+                listeners.add(second)
+            except ListenerError:
+                continue
+            assert names(listeners, second) == [f"[::]:{port}"]
+            return
+        pytest.fail("20 ports could not be bound in both families")
 
     @pytest.mark.parametrize("dual_stack", [False, True])
     def test_all_ipv6_addresses_are_all_addresses_if_that_is_wanted(
@@ -68,9 +75,9 @@ class TestTCP:
         connect(f"[::1]:{port}").close()
         if dual_stack:
             connect(f"127.0.0.1:{port}").close()
-        else:
-            with pytest.raises(ConnectionRefusedError):
-                connect(f"127.0.0.1:{port}")
+        else:  # that port of the other family may be somebody else's, so connecting tells nothing
+            with socket.socket(fileno=os.dup(listeners.grants(settings)[0].fd)) as bound:
+                assert bound.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY) == 1
         other = wanted("[::]:0", dual_stack=not dual_stack)
         with pytest.raises(ListenerError, match="dual_stack cannot change"):
             listeners.add(other)
