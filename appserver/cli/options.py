@@ -106,7 +106,7 @@ def _parser(prog: str, description: str, usage: str | None = None, epilog: str =
 def run_parser() -> Parser:
     parser = _parser("appserver", "A supervised ASGI server for production.", usage=_USAGE, epilog=_COMMANDS_HELP)
     parser.add_argument(
-        "--watch", action="store_true", help="restart when a file of the application changes (development)"
+        "--watch", action="store_true", help="reload when a file of the application changes (development)"
     )
     parser.add_argument("--version", action="version", version=f"appserver {__version__}")
     return parser

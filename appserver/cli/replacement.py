@@ -8,12 +8,15 @@ What follows is the command line that the server was started with.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from appserver.cli.options import loader, run_parser
+from appserver.cli.sources import watch_sources
+from appserver.errors import AppserverError
 
 if TYPE_CHECKING:
     from appserver.master import Command
@@ -32,7 +35,12 @@ def _take_over(arguments: Sequence[str]) -> int:
     from appserver.master import take_over
 
     fd, *run = arguments
-    return take_over(int(fd), loader(run_parser().parse(run), os.environ), own_command(run))
+    options = run_parser().parse(run)
+    read = loader(options, os.environ)
+    if options.watch:
+        with contextlib.suppress(AppserverError):  # settings that have been broken meanwhile: a reload will say so
+            watch_sources(read())
+    return take_over(int(fd), read, own_command(run))
 
 
 def _check(arguments: Sequence[str]) -> int:

@@ -13,7 +13,8 @@ from appserver.asgi.loader import find_directory
 from appserver.cli.options import loader
 from appserver.cli.output import show
 from appserver.cli.replacement import own_command
-from appserver.errors import ApplicationImportError, UsageError
+from appserver.cli.sources import watch_sources
+from appserver.errors import ApplicationImportError
 from appserver.settings.report import as_data, as_toml
 
 if TYPE_CHECKING:
@@ -22,12 +23,12 @@ if TYPE_CHECKING:
 
 def serve(options: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Serve; `arguments` are those that the options were read from, to start with them again in place."""
-    if options.watch:
-        raise UsageError("--watch: not supported yet")
     read = loader(options, os.environ)
     loaded = read()
     from appserver.master import run
 
+    if options.watch:
+        watch_sources(loaded)
     return run(loaded, read, own_command(arguments))
 
 

@@ -212,7 +212,6 @@ class TestWords:
             (["a:b", "--log-level", "loud"], '--log-level: logging.level = "loud": expected "debug", "info"'),
             (["a:b", "--app-dir", "nowhere"], '--app-dir: app.directory = "nowhere": no such directory'),
             (["a:b", "--config", "nowhere.toml"], "nowhere.toml: no such file"),
-            (["a:b", "--watch"], "--watch: not supported yet"),
         ],
     )
     def test_a_slip_is_told_with_what_was_probably_meant(
