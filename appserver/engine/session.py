@@ -99,7 +99,10 @@ class Session(SessionLink):
                 return {"type": "websocket.receive", "bytes": message}
             if self.disconnect is not None:
                 return self.disconnect.copy()
-            if not self._reading and protocol is not None:
+            if protocol is not None and protocol.held:
+                # Others have their turn first: what is held may keep an application that never waits busy for seconds.
+                self._service.loop.call_soon(self._go_on)
+            elif not self._reading and protocol is not None:
                 self._go_on()
                 if protocol.messages or self.phase == CLOSED:
                     continue

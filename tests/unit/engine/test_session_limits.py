@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from appserver.engine.session_link import EARLY_LIMIT, SessionLink
 from appserver.settings import HTTPSettings, WebSocketSettings
 from appserver.websocket.protocol import FRAMES_PER_TURN
 from tests.unit.engine.test_session import Talk, application, ends, got, handshake, head_of, make, open_session
-from tests.unit.engine.world import Client, World, rejected, run, settle
+from tests.unit.engine.world import LOOPS, Client, World, rejected, run, settle
 from tests.unit.websocket.frames import BINARY, CONTINUATION, PING, PONG, TEXT, Sent, close, frame, text
 
 
@@ -418,3 +419,34 @@ def test_a_session_leaves_nothing_behind() -> None:
         assert world.slot.connections == world.slot.sessions == world.slot.in_progress == 0
 
     run(scenario)
+
+
+class TestTurns:
+    @pytest.mark.parametrize("loop", LOOPS)
+    def test_an_application_that_never_waits_takes_one_queue_of_messages_a_turn(self, loop: str) -> None:
+        turn = 0
+        taken: list[int] = []  # the turn in which each message was received
+
+        async def handler(talk: Talk) -> None:
+            await talk.accept()
+            while (await talk.receive())["type"] == "websocket.receive":
+                taken.append(turn)
+
+        async def others() -> None:
+            nonlocal turn
+            while True:
+                await asyncio.sleep(0)
+                turn += 1
+
+        async def scenario() -> None:
+            client = await open_session(make(handler, max_queue=8))
+            task = asyncio.create_task(others())
+            await client.send(text("x") * 100)
+            await settle(100)
+            task.cancel()
+            assert len(taken) == 100
+            assert max(Counter(taken).values()) == 8
+            assert reads(client)
+            await client.vanish()
+
+        run(scenario, loop)
