@@ -243,6 +243,8 @@ class SessionLink(Link):
             status = self.encoder.status if self.encoder.on_wire else 0
             self._count_request(status, outcome)
             return
+        assert self.protocol is not None
+        self.protocol.discard_unfinished()  # the application may go on for hours
         service = self._service
         service.slot.session_closed()
         self._settle()

@@ -146,6 +146,16 @@ class FrameProtocol(Protocol):
             if not self.held and not self.eof_sent:
                 self.fail(*self._violation)
 
+    def discard_unfinished(self) -> None:
+        """Free what will never be complete, and the compressors: the session is over. Messages that wait stay."""
+        self.held = self.tired = False
+        self._left = self._kind = 0
+        self._rest = b""
+        self._payload = bytearray()
+        self._binary = bytearray()
+        self._text = self._decoder = None
+        self.extensions.clear()
+
     def _read(self, data: bytes) -> None:
         if self._rest:
             data = self._rest + data

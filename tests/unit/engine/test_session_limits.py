@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
+import zlib
 from collections import Counter
 from typing import Any
 
@@ -450,3 +452,41 @@ class TestTurns:
             await client.vanish()
 
         run(scenario, loop)
+
+
+def compressed(payload: bytes) -> bytes:
+    """The first part of a compressed message."""
+    compressor = zlib.compressobj(level=0, wbits=-12)
+    return compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)
+
+
+class TestWhatIsLeftBehind:
+    @pytest.mark.parametrize(
+        "octets",
+        [
+            frame(BINARY, bytes(1 << 20), fin=False),
+            frame(TEXT, b"x" * (1 << 20), fin=False),
+            frame(BINARY, compressed(bytes(1 << 20)), fin=False, rsv=4),
+            frame(BINARY, compressed(bytes(1 << 20)), rsv=4)[:-10],
+            text("x") * 150_000,
+        ],
+        ids=["octets", "text", "a compressed message", "a compressed frame", "more messages than may wait"],
+    )
+    def test_a_client_that_has_gone_takes_what_was_not_complete_along(self, octets: bytes) -> None:
+        gate = Gate()
+
+        async def scenario() -> None:
+            world = make(gate)
+            client = await open_session(world, "Sec-WebSocket-Extensions: permessage-deflate")
+            tracemalloc.start()
+            try:
+                await client.send(text("complete"), octets)
+                assert tracemalloc.get_traced_memory()[0] > 700_000
+                await client.vanish()
+                assert tracemalloc.get_traced_memory()[0] < 300_000
+            finally:
+                tracemalloc.stop()
+            await gate.take(100)
+            assert gate.taken[0] == "complete"
+
+        run(scenario)
