@@ -28,6 +28,9 @@ CLOSED: Final = 4
 EARLY_LIMIT = 64 * 1024
 """So many octets may arrive before the application has accepted; a client has to wait for that (RFC 6455 section 4.1)."""
 
+VIOLATION = "websocket"
+"""The label in `appserver_rejected_total` of clients that do not keep to the protocol, or send too large a message."""
+
 ABNORMAL: Final = 1006
 POLICY_VIOLATION: Final = 1008
 NO_PONG: Final = 1011
@@ -173,6 +176,8 @@ class SessionLink(Link):
         if protocol.eof_sent:
             close = protocol.close_sent or protocol.close_rcvd
             failed = protocol.close_rcvd is None
+            if protocol.violation is not None:
+                self._report_violation(*protocol.violation)
             if close is None:
                 self._finish(ABNORMAL, "", "error")
             else:
@@ -180,6 +185,12 @@ class SessionLink(Link):
             self._linger()
         elif self.congested:
             self._pause_reading()  # it does not take the answers to its pings: `resume_writing` goes on
+
+    def _report_violation(self, code: int, reason: str) -> None:
+        service = self._service
+        service.slot.rejected(VIOLATION)
+        detail = f"{reason} (close code {code})"
+        service.logger.info("session ended", reason=VIOLATION, path=self.head.path, detail=detail, **self.identity())
 
     def identity(self) -> dict[str, str]:
         """The request's id as a field for records that are not made in its task; empty if it has none."""

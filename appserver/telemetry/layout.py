@@ -58,6 +58,7 @@ REJECTIONS = (
     "target_too_large",
     "tls",
     "unsupported_version",
+    "websocket",
     "write_timeout",
     OTHER,
 )

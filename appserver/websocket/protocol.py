@@ -79,7 +79,7 @@ class FrameProtocol(Protocol):
         self._max_size = max_size
         self._max_queue = max_queue
         self._rest = b""  # octets that have not been read
-        self._violation: tuple[int, str] | None = None
+        self.violation: tuple[int, str] | None = None  # the code and the reason for which the session fails
         # The frame that is being read: its first octet, what is left of its payload, and the mask for that.
         self._head = 0
         self._left = 0
@@ -132,19 +132,19 @@ class FrameProtocol(Protocol):
 
         But not before the application has taken, and may have answered, the messages before it.
         """
-        if self._violation is None:
+        if self.violation is None:
             try:
                 self._read(bytes(data))
             except ProtocolError as error:
-                self._violation = CloseCode.PROTOCOL_ERROR, str(error)[:MAX_REASON]
+                self.violation = CloseCode.PROTOCOL_ERROR, str(error)[:MAX_REASON]
             except UnicodeDecodeError:
-                self._violation = CloseCode.INVALID_DATA, "a text that is not UTF-8"
+                self.violation = CloseCode.INVALID_DATA, "a text that is not UTF-8"
             except PayloadTooBig:
-                self._violation = CloseCode.MESSAGE_TOO_BIG, "a message is larger than websocket.max_message_size"
-        if self._violation is not None:
+                self.violation = CloseCode.MESSAGE_TOO_BIG, "a message is larger than websocket.max_message_size"
+        if self.violation is not None:
             self.held = bool(self.messages)
             if not self.held and not self.eof_sent:
-                self.fail(*self._violation)
+                self.fail(*self.violation)
 
     def discard_unfinished(self) -> None:
         """Free what will never be complete, and the compressors: the session is over. Messages that wait stay."""

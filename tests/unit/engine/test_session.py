@@ -561,6 +561,10 @@ class TestEnds:
             await client.vanish()
             assert [found for found, _ in ends(world)] == [code]
             assert world.access.sessions[0].outcome == "error"
+            assert rejected(world) == {"websocket": 1}
+            (record,) = world.log.of("session ended")
+            assert (record["reason"], record["path"]) == ("websocket", "/ws")
+            assert str(code) in record["detail"]
 
         run(scenario)
 
