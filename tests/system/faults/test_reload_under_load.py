@@ -9,6 +9,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import Close
+from websockets.sync.client import connect
 
 from tests.conftest import StartServer
 from tests.support.server import Server
@@ -150,3 +153,21 @@ def test_a_canary_that_dies_while_it_soaks_undoes_the_reload(start_server: Start
     assert finished["result"] == "rolled_back"
     assert [worker.pid for worker in server.workers()] == before
     assert server.request("/").text == "hello"
+
+
+@pytest.mark.long
+def test_five_reloads_with_an_open_session_and_an_open_stream(start_server: StartServer) -> None:
+    server = start_server({"workers": TWO, "reload": {"linger": 0.5}})
+    with measured_load(server.address, "5 x HUP, sessions and streams open", connections=32, pause=(0, 0.06)) as load:
+        load.wait_for_requests(200)
+        for _ in range(5):
+            with connect(server.address.websocket("/session")) as session, Stream(server.address, 200) as stream:
+                session.send("before")
+                assert session.recv(10) == "before"
+                assert server.reload()["result"] == "ok"
+                with pytest.raises(ConnectionClosed) as caught:
+                    session.recv(10)
+                assert caught.value.rcvd == Close(1012, "service restart")
+                stream.finish()
+    assert load.tally.failed == 0
+    wait_until_settled(server, 2)
