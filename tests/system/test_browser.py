@@ -1,0 +1,63 @@
+"""A browser: a page that talks over WebSocket with the server that it came from."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import StartServer
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+# Echoes of a text that has to be masked, of one that is compressed, and of octets; then the close of the page's side.
+SITE = '''
+from application import app as usual
+
+PAGE = """<!doctype html><title>page</title><pre id="log"></pre><script>
+const log = line => { document.getElementById("log").textContent += line + ";" };
+const socket = new WebSocket("ws://" + location.host + "/session");
+socket.binaryType = "arraybuffer";
+const messages = ["grüße", "x".repeat(100000), new Uint8Array([0, 255, 1])];
+socket.onopen = () => { log("open " + socket.extensions.split(";")[0]); socket.send(messages[0]); };
+socket.onmessage = event => {
+  const sent = messages.shift();
+  const got = typeof event.data === "string" ? event.data : new Uint8Array(event.data);
+  log(String(got) === String(sent) ? "same" : "different");
+  if (messages.length) socket.send(messages[0]); else socket.close(1000, "enough");
+};
+socket.onclose = event => { log("closed " + event.code + " " + event.wasClean); document.title = "done"; };
+</script>""".encode()
+
+async def app(scope, receive, send):
+    if scope["type"] != "http" or scope["path"] != "/page":
+        return await usual(scope, receive, send)
+    headers = [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", b"%d" % len(PAGE))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": PAGE})
+'''
+
+
+@pytest.mark.long
+@pytest.mark.timeout(120)
+@pytest.mark.skipif(BROWSER is None, reason="needs chromium (Debian: chromium)")
+def test_a_page_talks_with_the_server_it_came_from(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server({"app": {"target": "site_with_page:app"}}, files={"site_with_page.py": SITE})
+    options = ["--headless", "--disable-gpu", "--no-sandbox", "--disable-dev-shm-usage", "--no-first-run"]
+    options += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=10000", "--dump-dom"]
+    assert BROWSER is not None
+    page = subprocess.run(
+        [BROWSER, *options, f"http://{server.address}/page"],
+        env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    found = re.search(r'<pre id="log">(.*?)</pre>', page.stdout)
+    assert found, page.stderr
+    assert found[1] == "open permessage-deflate;same;same;same;closed 1000 true;"
