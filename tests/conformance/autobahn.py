@@ -5,6 +5,7 @@ It is a program for Python 2.7. `install` makes an environment for it, once, bel
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import subprocess
@@ -32,16 +33,19 @@ def find_python_2() -> str | None:
 
 
 def install(python: str) -> Path:
-    """The program `wstest`, installed on first use with that Python 2.7."""
+    """The program `wstest`, installed on first use with that Python 2.7, by one process while others wait."""
     done = HOME / "installed"
-    if not done.exists() or done.read_text() != REQUIREMENTS.read_text():
-        shutil.rmtree(HOME, ignore_errors=True)
-        maker = HOME / "virtualenv"  # the last one that makes environments for Python 2.7
-        venv.create(maker, with_pip=True)
-        run(maker / "bin" / "pip", "install", "--quiet", "virtualenv<20.22")
-        run(maker / "bin" / "virtualenv", "--quiet", "-p", python, HOME / "python2")
-        run(HOME / "python2" / "bin" / "pip", "install", "--quiet", "--no-build-isolation", "-r", REQUIREMENTS)
-        done.write_text(REQUIREMENTS.read_text())
+    HOME.parent.mkdir(exist_ok=True)
+    with HOME.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists() or done.read_text() != REQUIREMENTS.read_text():
+            shutil.rmtree(HOME, ignore_errors=True)
+            maker = HOME / "virtualenv"  # the last one that makes environments for Python 2.7
+            venv.create(maker, with_pip=True)
+            run(maker / "bin" / "pip", "install", "--quiet", "virtualenv<20.22")
+            run(maker / "bin" / "virtualenv", "--quiet", "-p", python, HOME / "python2")
+            run(HOME / "python2" / "bin" / "pip", "install", "--quiet", "--no-build-isolation", "-r", REQUIREMENTS)
+            done.write_text(REQUIREMENTS.read_text())
     return HOME / "python2" / "bin" / "wstest"
 
 
