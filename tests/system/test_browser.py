@@ -14,11 +14,16 @@ from tests.conftest import StartServer
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
-# Echoes of a text that has to be masked, of one that is compressed, and of octets; then the close of the page's side.
+# Echoes of a text that has to be masked, of one that is compressed, and of octets; then the close of the page's side. The
+# browser prints the page when all of it is loaded: its picture, which comes when the page has asked for it by /done.
 SITE = '''
+import asyncio
+
 from application import app as usual
 
-PAGE = """<!doctype html><title>page</title><pre id="log"></pre><script>
+DONE = asyncio.Event()
+
+PAGE = """<!doctype html><title>page</title><pre id="log"></pre><img src="/picture"><script>
 const log = line => { document.getElementById("log").textContent += line + ";" };
 const socket = new WebSocket("ws://" + location.host + "/session");
 socket.binaryType = "arraybuffer";
@@ -30,15 +35,20 @@ socket.onmessage = event => {
   log(String(got) === String(sent) ? "same" : "different");
   if (messages.length) socket.send(messages[0]); else socket.close(1000, "enough");
 };
-socket.onclose = event => { log("closed " + event.code + " " + event.wasClean); document.title = "done"; };
+socket.onclose = event => { log("closed " + event.code + " " + event.wasClean); fetch("/done"); };
 </script>""".encode()
 
 async def app(scope, receive, send):
-    if scope["type"] != "http" or scope["path"] != "/page":
+    if scope["type"] != "http":
         return await usual(scope, receive, send)
-    headers = [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", b"%d" % len(PAGE))]
+    if scope["path"] == "/done":
+        DONE.set()
+    elif scope["path"] == "/picture":
+        await DONE.wait()
+    body = PAGE if scope["path"] == "/page" else b""
+    headers = [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": PAGE})
+    await send({"type": "http.response.body", "body": body})
 '''
 
 
@@ -48,7 +58,7 @@ async def app(scope, receive, send):
 def test_a_page_talks_with_the_server_it_came_from(start_server: StartServer, tmp_path: Path) -> None:
     server = start_server({"app": {"target": "site_with_page:app"}}, files={"site_with_page.py": SITE})
     options = ["--headless", "--disable-gpu", "--no-sandbox", "--disable-dev-shm-usage", "--no-first-run"]
-    options += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=10000", "--dump-dom"]
+    options += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
     assert BROWSER is not None
     page = subprocess.run(
         [BROWSER, *options, f"http://{server.address}/page"],

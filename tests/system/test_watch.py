@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -21,13 +23,28 @@ async def app(scope, receive, send):
 """
 
 
+def wait_until_it_watches(server: Server) -> None:
+    """Nothing in the log tells when a change begins to be seen, the kernel does: an inotify instance with its watches."""
+
+    def watches() -> bool:
+        for descriptor in Path(f"/proc/{server.pid}/fdinfo").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # it was closed in between
+                if "inotify wd:" in descriptor.read_text():
+                    return True
+        return False
+
+    eventually(watches, "it watches")
+
+
 @pytest.fixture
 def server(start_server: StartServer) -> Server:
-    return start_server(
+    server = start_server(
         {"app": {"target": "shop:app"}, "reload": {"soak": 0, "linger": 0.1}},
         files={"shop.py": APPLICATION},
         arguments=["--config", "server.toml", "--watch"],
     )
+    wait_until_it_watches(server)
+    return server
 
 
 def test_a_change_is_served(server: Server) -> None:
@@ -50,12 +67,8 @@ def test_what_does_not_import_is_not_served_and_its_repair_is(server: Server) ->
 def test_a_new_program_goes_on_watching(server: Server) -> None:
     server.signal(signal.SIGUSR2)
     server.log.wait_for("upgraded")
-
-    def change() -> bool:  # until it is seen: nothing tells when the new program has begun to watch
-        server.write("shop.py", APPLICATION.replace("old", "new"))
-        return bool(server.log.matching("reload started"))
-
-    eventually(change, "it reloads")
+    wait_until_it_watches(server)
+    server.write("shop.py", APPLICATION.replace("old", "new"))
     assert server.log.wait_for("reload finished")["result"] == "ok"
     assert server.request("/").text == "new"
 
