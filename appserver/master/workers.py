@@ -14,7 +14,15 @@ from appserver.master.children import Child, resident_memory
 from appserver.master.handover import WorkerRecord
 from appserver.master.stacks import StacksFile
 from appserver.master.zygotes import Post, ZygoteHandle, failure_of
-from appserver.supervision.events import ExitStatus, Request, Sample, Tick, WorkerExited, WorkerFailed, WorkerReady
+from appserver.supervision.events import (
+    ExitStatus,
+    Request,
+    Sample,
+    WorkerExited,
+    WorkerFailed,
+    WorkerReady,
+    WorkerStoppedAccepting,
+)
 from appserver.supervision.exits import serving_fields
 from appserver.telemetry.logs import get_logger
 from appserver.telemetry.scoreboard import WorkerSlot
@@ -205,7 +213,7 @@ class WorkerHandle:
                     self._post(WorkerFailed(self.worker, failure_of(message)))
                 case StoppedAccepting():
                     self.accepting = False
-                    self._post(Tick())  # what has changed may let the master go on
+                    self._post(WorkerStoppedAccepting(self.worker))
                 case TasksReported(serial) if (report := self._reports.get(serial)) and not report.done():
                     report.set_result(None)
 

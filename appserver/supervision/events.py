@@ -120,6 +120,13 @@ class WorkerReady:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerStoppedAccepting:
+    """The worker, which is draining, accepts no more connections."""
+
+    worker: WorkerId
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerFailed:
     """The worker cannot boot; its exit follows."""
 
@@ -185,6 +192,7 @@ Event = (
     | WorkerForked
     | ForkFailed
     | WorkerReady
+    | WorkerStoppedAccepting
     | WorkerFailed
     | WorkerExited
     | Observed

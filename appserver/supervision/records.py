@@ -43,6 +43,8 @@ class Worker:
     """What its exit is counted as, once it has been decided that it is to go."""
     replace: ExitReason | None = None
     """Why another one is to take its place before it goes: recycled, or stalled."""
+    stopped_accepting: bool = False
+    """It has said that it takes no more connections."""
     stacks_dumped: bool = False
     """Its stacks have been asked for since its event loop was last seen to run."""
 
@@ -101,6 +103,8 @@ class ReloadPhase(StrEnum):
     """Its first worker serves, and has to stay healthy for a while."""
     ROLLING = "rolling"
     """The new generation is the current one; its workers take the places of the old ones."""
+    HANDING_OVER = "handing over"
+    """They have all taken them; old ones may not have heard yet that they are to accept no more."""
 
 
 @dataclass(slots=True)
@@ -114,11 +118,11 @@ class Reload:
     phase: ReloadPhase = ReloadPhase.IMPORTING
     canary: WorkerId | None = None
     deadline: float | None = None
-    """When the soak is over."""
+    """When the soak, or the handing over, is over."""
 
     @property
     def committed(self) -> bool:
-        return self.phase is ReloadPhase.ROLLING
+        return self.phase in (ReloadPhase.ROLLING, ReloadPhase.HANDING_OVER)
 
 
 @dataclass(slots=True)
@@ -210,6 +214,13 @@ class State:
         return len(self.slots) == self.count and sum(
             worker.state is WorkerState.READY and not self.outdated(worker) for _, worker in self.occupants()
         ) == len(self.slots)
+
+    def taken_over(self) -> bool:
+        """Whether no worker of a generation that has been replaced accepts connections any more, as far as it can say."""
+        return not any(
+            worker.state is WorkerState.DRAINING and not worker.stopped_accepting and self.outdated(worker)
+            for worker in self.workers.values()
+        )
 
     def postpone(self, seconds: float) -> None:
         """Move everything that has a deadline, as if the time just passed had not been."""

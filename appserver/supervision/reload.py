@@ -1,12 +1,14 @@
 """Reload: a transaction that puts a new generation in the place of the current one, or leaves everything as it was.
 
-    IMPORTING → CANARY → SOAKING → ROLLING → finished
+    IMPORTING → CANARY → SOAKING → ROLLING → HANDING_OVER → finished
         └─────────┴─────────┴──→ rolled back
 
 The canary, the first new worker, boots beside the old ones. When it has become ready, and stayed healthy for `soak`, the new
 generation becomes the current one; that is the moment from which there is no way back, as the first old worker is asked to
 leave. The rest is what `slots` does with workers that are outdated. A failure before that moment rolls back: the new zygote
 and the canary go, and nothing else has been touched. After it, the supervisor keeps trying for ever.
+The verdict waits for a moment until the old workers have heard that they are to accept no more: whoever connects after it is
+served by the new code.
 
 A request that comes while a reload is under way is remembered, only the last one of several, and begins when that has its
 verdict. Every reload that has begun gets exactly one.
@@ -25,6 +27,9 @@ from appserver.supervision.states import WorkerState, ZygoteState
 # After how many failures in a row, of one slot or of the zygote, a reload beyond the point of no return gets its verdict
 # without being complete. Whoever waits for it has to be told at some time; the trying goes on.
 PATIENCE = 3
+
+# How long the verdict waits for the old workers to stop accepting, in seconds. One whose event loop is blocked never does so.
+HANDING_OVER = 1.0
 
 STOPPING = "the server is stopping"
 
@@ -74,7 +79,12 @@ class Transaction:
         if not reload or not reload.committed:
             return
         if self._state.complete():
-            self._finish("ok", f"generation {reload.generation} serves")
+            if reload.phase is ReloadPhase.ROLLING:
+                reload.phase = ReloadPhase.HANDING_OVER
+                reload.deadline = self._processes.now + HANDING_OVER
+            assert reload.deadline is not None
+            if self._state.taken_over() or self._processes.now >= reload.deadline:
+                self._finish("ok", f"generation {reload.generation} serves")
             return
         patience = 1 if self._state.pending else PATIENCE
         failures = max(self._state.current.backoff.failures, *(slot.backoff.failures for slot in self._state.slots))

@@ -29,6 +29,7 @@ from appserver.supervision.events import (
     WorkerFailed,
     WorkerForked,
     WorkerReady,
+    WorkerStoppedAccepting,
     ZygoteExited,
     ZygoteFailed,
     ZygoteReady,
@@ -166,7 +167,9 @@ class Supervisor:
     # ---- events about workers -----------------------------------------------------------------------------------------
 
     def _hear_of_worker(
-        self, worker: Worker, event: WorkerForked | ForkFailed | WorkerReady | WorkerFailed | WorkerExited
+        self,
+        worker: Worker,
+        event: WorkerForked | ForkFailed | WorkerReady | WorkerStoppedAccepting | WorkerFailed | WorkerExited,
     ) -> None:
         match event:
             case WorkerForked():
@@ -176,6 +179,8 @@ class Supervisor:
                 self._depart(worker, WorkerCause.REFUSED, Failure("spawn", f"cannot fork a worker: {event.reason}"))
             case WorkerReady():
                 self._processes.hear(worker, WorkerCause.ANNOUNCED)
+            case WorkerStoppedAccepting():
+                worker.stopped_accepting = True
             case WorkerFailed():
                 self._depart(worker, WorkerCause.FAILED, event.failure)
             case _:

@@ -29,6 +29,7 @@ from appserver.supervision.actions import (
 )
 from appserver.supervision.events import WorkerExited, WorkerReady
 from appserver.supervision.processes import EXIT_GRACE, KILL_INTERVAL
+from appserver.supervision.reload import HANDING_OVER
 from appserver.supervision.shutdown import UNKILLABLE
 from appserver.supervision.watch import PULSE, TOLERANCE
 from tests.simulation.world import FakeWorker, FakeZygote, Step, World
@@ -173,6 +174,21 @@ def each_reload_gets_one_verdict(world: World, action: Action) -> str | None:
         return None
     begun, finished = action.generation in world.policies, action.generation in world.verdicts
     return None if begun and not finished else f"{action} after {world.verdicts.get(action.generation)}"
+
+
+def after_a_reload_no_old_worker_accepts(world: World, action: Action) -> str | None:
+    """But for those that do not get to it, for which nobody waits longer than a moment."""
+    if not isinstance(action, FinishReload) or action.result != "ok" or action.generation is None:
+        return None
+    for worker in world.workers.values():
+        asked = worker.drained_at
+        old = worker.generation < action.generation and worker.reported_ready and not worker.reported_stopped_accepting
+        if not old or asked is None or worker.reported_gone or worker.killed_at is not None:
+            continue
+        unnoticed = sum(UNNOTICED for start, end in world.suspensions if end > asked)
+        if world.now - asked - world.suspended(asked, world.now) < HANDING_OVER - unnoticed - 0.01:
+            return f"{action}, but worker {worker.number} may still accept"
+    return None
 
 
 def nothing_impossible_happens(world: World, action: Action) -> str | None:
@@ -365,6 +381,7 @@ ON_EVERY_ORDER: tuple[Callable[[World, Action], str | None], ...] = (
     only_blocked_loops_are_blamed,
     nothing_fires_early,
     each_reload_gets_one_verdict,
+    after_a_reload_no_old_worker_accepts,
     nothing_impossible_happens,
     the_exit_is_the_last_order,
 )

@@ -108,6 +108,11 @@ def drain_again_and_again(patch: pytest.MonkeyPatch) -> None:
     change_worker_table(patch, WorkerState.DRAINING, WorkerCause.RETIRED, WorkerState.DRAINING)
 
 
+@breaks("after_a_reload_no_old_worker_accepts")
+def _(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(State, "taken_over", lambda state: True)
+
+
 @breaks("nothing_impossible_happens")
 def expect_the_zygote_to_speak_first(patch: pytest.MonkeyPatch) -> None:
     change_worker_table(patch, WorkerState.FORKING, WorkerCause.ANNOUNCED, Impossible("a worker is reported first"))

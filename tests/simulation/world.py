@@ -47,6 +47,7 @@ from appserver.supervision.events import (
     WorkerFailed,
     WorkerForked,
     WorkerReady,
+    WorkerStoppedAccepting,
     ZygoteExited,
     ZygoteFailed,
     ZygoteReady,
@@ -138,6 +139,7 @@ class FakeWorker:
     failed_at: float | None = None
     drained_at: float | None = None
     drain_reason: str = ""
+    reported_stopped_accepting: bool = False
     to_be_drained_again: bool = False
     """It became ready after it had been asked to give up booting."""
     killed_at: float | None = None
@@ -323,6 +325,8 @@ class World:
                 fake.reported_ready = True
                 fake.to_be_drained_again = fake.drained_at is not None
                 self.served = self.served or fake.serving
+            case WorkerStoppedAccepting(worker):
+                self.workers[worker].reported_stopped_accepting = True
             case WorkerFailed(worker):
                 self.workers[worker].failed_at = self.now
             case WorkerExited(worker) | ForkFailed(worker):
@@ -561,9 +565,15 @@ class World:
         worker.to_be_drained_again = False
         if worker.deaf or worker.blocked_since is not None or self.happens(self.script.ignored_drain):
             return
+        if worker.ready:
+            self.later(self.chance.random() * 0.1, lambda: self._say_stopped_accepting(worker))
         slow = self.happens(self.script.slow_drain)
         drain_time = self.chance.uniform(1.0, 12.0) if slow else self.chance.random() * 0.3
         self.later(drain_time, lambda: self._end_worker(worker, CLEAN))
+
+    def _say_stopped_accepting(self, worker: FakeWorker) -> None:
+        if worker.alive:
+            self.tell(("worker", worker.id), WorkerStoppedAccepting(worker.id))
 
     def _kill(self, worker: FakeWorker) -> None:
         worker.killed_at = self.now

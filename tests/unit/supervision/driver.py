@@ -28,6 +28,7 @@ from appserver.supervision.events import (
     WorkerFailed,
     WorkerForked,
     WorkerReady,
+    WorkerStoppedAccepting,
     ZygoteExited,
     ZygoteFailed,
     ZygoteReady,
@@ -67,6 +68,7 @@ class Driver:
         self.supervisor = Supervisor(self.policy, random=lambda: 0.0)
         self.now = 1000.0
         self.history: list[Action] = []
+        self.prompt = True  # workers that are asked to leave stop accepting at once, and say so
 
     # ---- driving ------------------------------------------------------------------------------------------------------
 
@@ -95,6 +97,9 @@ class Driver:
 
     def _keep(self, actions: list[Action]) -> list[Action]:
         self.history += actions
+        if self.prompt:
+            for worker in drained(actions):
+                actions = actions + self.send(WorkerStoppedAccepting(worker))
         return actions
 
     # ---- what happens -------------------------------------------------------------------------------------------------

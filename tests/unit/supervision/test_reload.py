@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from appserver.supervision.actions import DrainWorker, FinishReload, KillZygote, SpawnWorker, SpawnZygote, StopZygote
-from appserver.supervision.events import Failure, ForkFailed, ScaleRequested, StopRequested
+from appserver.supervision.events import (
+    Failure,
+    ForkFailed,
+    ScaleRequested,
+    StopRequested,
+    WorkerStoppedAccepting,
+)
 from tests.unit.supervision.driver import (
     IMPORT_FAILURE,
     Driver,
@@ -58,6 +64,34 @@ def test_each_new_worker_that_is_ready_lets_one_old_one_go() -> None:
     assert drained(actions) == [3]
     assert verdicts(actions) == [("ok", 2)]
     assert driver.state() == "serving"
+
+
+def rolled_over() -> Driver:
+    """A reload of which the new workers serve, and of the two old ones none has said yet that it has stopped accepting."""
+    driver = reloading(Driver().boot())
+    driver.prompt = False
+    driver.bring_up()
+    return driver
+
+
+def test_the_verdict_waits_until_the_old_workers_accept_no_more() -> None:
+    driver = rolled_over()
+    assert driver.state() == "reloading"
+    assert not verdicts(driver.send(WorkerStoppedAccepting(1)))
+    assert verdicts(driver.send(WorkerStoppedAccepting(2))) == [("ok", 2)]
+
+
+def test_an_old_worker_that_is_gone_or_killed_accepts_no_more() -> None:
+    driver = rolled_over()
+    assert not verdicts(driver.exited(1))
+    assert verdicts(driver.exited(2, signal=9)) == [("ok", 2)]
+
+
+def test_the_verdict_does_not_wait_long_for_one_that_says_nothing() -> None:
+    driver = rolled_over()
+    driver.send(WorkerStoppedAccepting(1))
+    assert not verdicts(driver.wait(0.9))
+    assert verdicts(driver.wait(0.2)) == [("ok", 2)]
 
 
 def test_surge_is_how_many_boot_at_once_after_the_canary() -> None:
