@@ -58,6 +58,12 @@ HANDSHAKE_TIME = 0.1
 # What cancelled tasks get to end themselves, in seconds. Part of the time that the master allows for a drain.
 CANCELLATION_GRACE = 1.0
 
+# glibc takes a block of 128 KiB or more from the kernel, and gives each back as soon as it is free, as it does with the end
+# of its heap. The next block has to be made of new pages then, which the kernel clears one by one: for an upload, which
+# event loops read by the quarter of a MiB, that takes twice as long as all the rest. It does so only beyond the size of the
+# largest block that was ever freed, and twice that for the heap (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD).
+LARGE_BLOCK = 4 * 1024 * 1024
+
 # How WebSocket sessions are closed (RFC 6455 section 7.4, and its registry). 1012 asks the client to come again: there
 # are other workers.
 FAREWELLS = {
@@ -91,6 +97,7 @@ def run(order: Fork, channel: Channel, stacks: int, inherited: Inheritance) -> i
     # Both work while Python code does not: the one when the loop is blocked, the other on SIGSEGV and its kind.
     faulthandler.register(STACKS_SIGNAL, file=stacks, all_threads=True)
     faulthandler.enable(file=stacks, all_threads=True)
+    bytes(LARGE_BLOCK)  # and freed; no page of it has been touched
     generation = inherited.boot.generation
     setproctitle(f"appserver: worker {order.number} g{generation}")
     try:
