@@ -30,9 +30,6 @@ class WSGIAdapter:
         if scope["type"] != "http":
             await self._translated(scope, receive, send)
             return
-        # WSGI turns "X_User" and "X-User" into one variable. Proxies remove the second from what clients send, not the
-        # first, so the first must not get through.
-        scope["headers"] = [(name, value) for name, value in scope["headers"] if b"_" not in name]
         delivery = scope[_DELIVERY] = _Delivery(send)
         request = asyncio.ensure_future(self._translated(scope, receive, delivery.send))
         try:

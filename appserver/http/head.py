@@ -109,8 +109,11 @@ FORWARDING = frozenset(
     ),
 )
 
-# What `interpret` looks for: one search for each field, also if it is of neither kind.
-NOTICED = DECISIVE | FORWARDING
+# What `interpret` makes of a field by its name.
+_PLAIN, _HOST, _CONNECTION, _DECISIVE, _FORWARDING, _UNDERSCORED = range(6)
+
+# Names that have been looked at: one search for each field, also if nothing is to be done about it.
+_known_names: dict[bytes, int] = {}
 
 # uri-host [":" port] (RFC 9110 section 7.2). Without the comma that RFC 3986 allows in a reg-name: it is what a proxy
 # makes of two Host fields. Empty is valid: a URI without an authority has an empty Host (RFC 9112 section 3.2).
@@ -130,6 +133,9 @@ def interpret(method: bytes, target: bytes, version: bytes, fields: Fields) -> R
     unambiguous, 501 for CONNECT and for transfer codings other than chunked, 413 for a length beyond all bounds, 417
     for an unknown expectation. The connection has to be closed after each of them: framing is lost, or was never
     known.
+
+    Fields whose name has an underscore are dropped. Applications make variables of names, as CGI did (RFC 3875 section
+    4.1.18), and would take `X_Forwarded_For` for the `X-Forwarded-For` for which a proxy vouches.
     """
     head = RequestHead()
     head.method = method.decode()
@@ -142,13 +148,17 @@ def interpret(method: bytes, target: bytes, version: bytes, fields: Fields) -> R
     plain = version == b"1.1"
     forwarded = False
     for name, value in fields:
-        if name in NOTICED:
-            if name == b"host" and host is None:
-                host = value
-            elif name in FORWARDING:
-                forwarded = True
-            elif name != b"connection" or value != b"keep-alive":
-                plain = False
+        kind = _known_names.get(name)
+        if kind is None:
+            kind = _kind_of(name)
+        if not kind:  # plain
+            continue
+        if kind == _HOST and host is None:
+            host = value
+        elif kind == _FORWARDING:
+            forwarded = True
+        elif kind != _CONNECTION or value != b"keep-alive":
+            plain = False
     if host is None:
         if head.http_version == "1.1":
             raise bad_request("an HTTP/1.1 request without Host")
@@ -169,10 +179,31 @@ def interpret(method: bytes, target: bytes, version: bytes, fields: Fields) -> R
     head.upgrade = None
     head.forwarded = forwarded
     if not plain:
-        by_name = _combine(fields)
-        _decide_framing(head, by_name)
-        _decide_connection(head, by_name)
+        _decide_the_rest(head, fields)
     return head
+
+
+def _decide_the_rest(head: RequestHead, fields: Fields) -> None:
+    if any(b"_" in name for name, _ in fields):
+        head.headers = [field for field in head.headers if b"_" not in field[0]]
+    by_name = _combine(fields)
+    _decide_framing(head, by_name)
+    _decide_connection(head, by_name)
+
+
+def _kind_of(name: bytes) -> int:
+    """What to make of a field whose name has not been looked at before, or is too long to be remembered."""
+    if name in FORWARDING:
+        kind = _FORWARDING
+    elif name in DECISIVE:
+        kind = {b"host": _HOST, b"connection": _CONNECTION}.get(name, _DECISIVE)
+    else:
+        kind = _UNDERSCORED if b"_" in name else _PLAIN
+    if len(_known_names) >= 1024:
+        _known_names.clear()
+    if len(name) <= 64:
+        _known_names[name] = kind
+    return kind
 
 
 def _version(version: bytes) -> str:

@@ -95,16 +95,6 @@ def test_a_request_is_answered() -> None:
     assert client.body == b"you sent a body"
 
 
-def test_a_field_name_with_an_underscore_is_not_passed_on() -> None:
-    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        start_response("200 OK", [])
-        return [environ["HTTP_X_USER"].encode()]
-
-    client = Client(headers=[(b"x_user", b"forged"), (b"x-user", b"real"), (b"x-user_", b"forged")])
-    run(WSGIAdapter(application), client)
-    assert client.body == b"real"
-
-
 def test_errors_of_the_application_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         environ["wsgi.errors"].write("a complaint")

@@ -57,6 +57,22 @@ def test_a_field_of_a_proxy_is_noticed_and_changes_nothing_else(name: bytes) -> 
     assert read((name, b"for=x")).keep_alive
 
 
+@pytest.mark.parametrize(
+    "name", [b"x_user", b"_", b"x-user_", b"x_forwarded_for", b"content_length", b"x_" + b"y" * 100]
+)
+def test_a_field_whose_name_has_an_underscore_is_dropped(name: bytes) -> None:
+    head = read((name, b"7"), (b"x-user", b"a_b"))
+    assert head.headers == [HOST, (b"x-user", b"a_b")]
+    assert head.content_length is None
+    assert not head.forwarded
+
+
+def test_more_names_than_are_remembered_are_read_alike() -> None:
+    names = [b"x-%d" % number for number in range(1100)]
+    for name in names:
+        assert read((name, b"1"), (b"x_1", b"")).headers == [HOST, (name, b"1")]
+
+
 class TestTarget:
     @pytest.mark.parametrize(
         ("target", "raw_path", "path", "query"),

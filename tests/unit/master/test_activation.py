@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import resource
 import socket
 from collections.abc import Iterator
 
@@ -14,7 +15,8 @@ from appserver.master.activation import Activation
 from appserver.master.listeners import ListenerSet
 from appserver.settings import ListenerSettings
 
-FIRST = 600  # the real protocol begins at 3, which is taken in a process that runs tests
+# The real protocol begins at 3, which is taken in a process that runs tests.
+FIRST = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 65_536) - 16
 
 
 @pytest.fixture
