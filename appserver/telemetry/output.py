@@ -175,7 +175,7 @@ class LogOutput:
 
     def flush(self, timeout: float = 1.0) -> bool:
         """Wait until everything handed over so far has been written or dropped; False if not within `timeout` seconds."""
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():
             return True
         written = threading.Event()
         self._queue.put(written)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from appserver.worker.messages import WITHOUT_PRELOAD, Channel, ZygoteBoot
-from appserver.worker.zygote import Zygote
+from appserver.worker.zygote import Zygote, exit_with
 
 
 def main(arguments: list[str]) -> int:
@@ -21,4 +21,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    exit_with(lambda: main(sys.argv[1:]))

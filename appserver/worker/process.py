@@ -115,12 +115,16 @@ def run(order: Fork, channel: Channel, stacks: int, inherited: Inheritance) -> i
     try:
         return worker.live(inherited.application)
     finally:
-        # What the application registered runs as at the end of any program, although the process ends by os._exit.
-        atexit._run_exitfuncs()
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
+        run_exit_functions()
         instruments.close()
+
+
+def run_exit_functions() -> None:
+    """Do what the application may count on at the end of any program, in a process that ends by `os._exit`."""
+    atexit._run_exitfuncs()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        sys.stderr.flush()
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:

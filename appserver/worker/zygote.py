@@ -169,7 +169,7 @@ class Zygote:
         inheritance = process.Inheritance(
             self._boot, self._settings, self._scoreboard, self._make_loop, self._application, self._tls
         )
-        _exit_with(lambda: process.run(order, channel, stacks, inheritance))
+        exit_with(lambda: process.run(order, channel, stacks, inheritance))
 
     def _outlive_workers(self) -> None:
         """The master let go: wait for the workers that are left, and kill those that do not come to an end.
@@ -188,14 +188,19 @@ class Zygote:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
 
 
-def _exit_with(body: Callable[[], int]) -> None:
-    """End this process with the code that `body` returns, whatever happens in it: never unwind into the zygote's frames."""
+def exit_with(body: Callable[[], int]) -> None:
+    """End this process with the code that `body` returns, whatever happens in it.
+
+    A worker must never unwind into the zygote's frames, by SystemExit for example. And nobody needs the interpreter to be
+    taken apart, which would be the longest part of a stop.
+    """
     code = 70
     try:
         code = body()
-    except BaseException:  # noqa: BLE001 - even SystemExit must not unwind into the zygote's frames
+    except BaseException:  # noqa: BLE001 - see above
         traceback.print_exc()
     finally:
+        process.run_exit_functions()
         os._exit(code)
 
 

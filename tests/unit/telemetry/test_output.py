@@ -199,6 +199,13 @@ class TestLosses:
         assert output.dropped == 1
         output.close()
 
+    def test_one_that_is_closed_has_nothing_to_flush(self, pipe: Pipe) -> None:
+        output = LogOutput(Destination.stream(pipe.writer))
+        output.start_writer()
+        output.write(b"one\n")
+        output.close()
+        assert output.flush(0.01)
+
     def test_nothing_follows_the_remains_of_a_line_that_the_disk_was_full_for(self, tmp_path: Path) -> None:
         output = in_file(tmp_path / "log")
         with file_size_limit(8):
