@@ -184,9 +184,25 @@ def interpret(method: bytes, target: bytes, version: bytes, fields: Fields) -> R
 
 
 def _decide_the_rest(head: RequestHead, fields: Fields) -> None:
-    if any(b"_" in name for name, _ in fields):
+    """Read the fields that decide something, and drop those whose name has an underscore.
+
+    The values of a field that came more than once are joined (RFC 9110 section 5.3). Host is no list. Nor is
+    Content-Length, but joined it is no number any more, and refused as such: two equal lengths might be taken as one (RFC
+    9110 section 8.6), but it is safer not to, whatever a proxy in front made of them.
+    """
+    by_name: dict[bytes, bytes] = {}
+    underscored = False
+    for name, value in fields:
+        if name not in DECISIVE:
+            underscored = underscored or b"_" in name
+        elif name not in by_name:
+            by_name[name] = value
+        elif name == b"host":
+            raise bad_request("more than one Host field")
+        else:
+            by_name[name] += b"," + value
+    if underscored:
         head.headers = [field for field in head.headers if b"_" not in field[0]]
-    by_name = _combine(fields)
     _decide_framing(head, by_name)
     _decide_connection(head, by_name)
 
@@ -211,25 +227,6 @@ def _version(version: bytes) -> str:
     if not version.startswith(b"1."):
         raise RequestError(505, "unsupported_version", "only HTTP/1.1 and HTTP/1.0 are spoken here")
     return "1.0" if version == b"1.0" else "1.1"
-
-
-def _combine(fields: Fields) -> dict[bytes, bytes]:
-    """Join the values of fields that came more than once (RFC 9110 section 5.3).
-
-    Host is no list. Nor is Content-Length, but joined it is no number any more, and refused as such: two equal lengths
-    might be taken as one (RFC 9110 section 8.6), but it is safer not to, whatever a proxy in front made of them.
-    """
-    combined: dict[bytes, bytes] = {}
-    for name, value in fields:
-        if name not in DECISIVE:
-            continue
-        if name not in combined:
-            combined[name] = value
-        elif name == b"host":
-            raise bad_request("more than one Host field")
-        else:
-            combined[name] += b"," + value
-    return combined
 
 
 # Authorities that have been found valid. A server sees few of them, and looking one up costs a fifth of matching it.
