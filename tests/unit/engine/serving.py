@@ -13,10 +13,9 @@ from appserver.asgi.types import ASGIApplication
 from appserver.engine.listener import Listener
 from appserver.engine.server import Server
 from appserver.settings import HTTPSettings, ProxySettings, WebSocketSettings, WorkersSettings
-from appserver.telemetry.scoreboard import Scoreboard
 from appserver.telemetry.slot import WorkerSlot
 from appserver.tls import ServerTLS
-from tests.unit.engine.world import Log, Response, parse
+from tests.unit.engine.world import Log, Response, make_slot, parse
 
 
 def listen(address: str | Path = "127.0.0.1", backlog: int = 100) -> Listener:
@@ -122,9 +121,3 @@ async def serving(
     finally:
         server.close()
         listener.socket.close()
-
-
-def make_slot() -> WorkerSlot:
-    slot = Scoreboard.create(2).slot(0)
-    slot.begin(pid=1, generation=1)
-    return slot

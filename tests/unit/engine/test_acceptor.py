@@ -17,8 +17,8 @@ from appserver.asgi.types import Receive, Scope, Send
 from appserver.engine.acceptor import COMPLAINT_INTERVAL, Acceptor
 from appserver.engine.listener import Listener
 from appserver.settings import WorkersSettings
-from tests.unit.engine.serving import listen, make_slot, serving
-from tests.unit.engine.world import LOOPS, World, echo, request, respond, run
+from tests.unit.engine.serving import listen, serving
+from tests.unit.engine.world import LOOPS, World, echo, make_slot, request, respond, run
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
 

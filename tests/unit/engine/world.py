@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -48,6 +49,15 @@ async def settle(turns: int = 12) -> None:
     """Let the loop do everything that is ready, and what that makes ready."""
     for _ in range(turns):
         await asyncio.sleep(0)
+
+
+def make_slot() -> WorkerSlot:
+    """The place of a worker in a scoreboard of its own, which lives as long as the slot."""
+    board = Scoreboard.create(2)
+    os.close(board.fd)  # it is mapped
+    slot = board.slot(0)
+    slot.begin(pid=1, generation=1)
+    return slot
 
 
 class Clock:
@@ -333,8 +343,7 @@ class World:
         self.clock = Clock()
         self.log = Log()
         self.access = AccessLines()
-        self.slot: WorkerSlot = Scoreboard.create(1).slot(0)
-        self.slot.begin(pid=1, generation=1)
+        self.slot = make_slot()
         self.root_path = root_path
         access_log: Any = self.access
         self.service = Service(
