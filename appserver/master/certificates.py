@@ -11,12 +11,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from appserver.engine.service import Logger
 from appserver.errors import SettingsError
 from appserver.settings import Loaded, TLSSettings
 from appserver.telemetry.record import timestamp
 from appserver.tls import Material, read_material, speaks_tls
+
+if TYPE_CHECKING:
+    from appserver.engine.service import Logger
 
 WARNING_AHEAD = 14 * 86400.0
 """So many seconds before a certificate expires people are told, and reminded once a day."""
