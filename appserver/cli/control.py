@@ -78,9 +78,8 @@ def _reload(client: ControlClient, options: argparse.Namespace) -> None:  # noqa
 
 
 def _scale(client: ControlClient, options: argparse.Namespace) -> None:
-    answer = client.post("/scale", {"count": options.count})
-    limit = f"; {options.count} are more than this server has room for" if answer["count"] < options.count else ""
-    show(f"{_workers(answer['count'])} wanted now, {answer['before']} before{limit}\n")
+    answer = client.post("/scale", options.wish)
+    show(f"{_workers(answer['count'])} wanted now, {answer['before']} before\n")
 
 
 def _workers(count: int) -> str:
@@ -170,8 +169,14 @@ def _reload_parser() -> Parser:
 
 def _scale_parser() -> Parser:
     parser = _parser("scale", "Have N workers, until the next reload with another workers.count.")
-    parser.add_argument("count", metavar="N", type=int, help="how many workers there are to be")
+    parser.add_argument(
+        "wish", metavar="N", type=_wish, help="how many workers there are to be; +N or -N: so many more, or fewer"
+    )
     return parser
+
+
+def _wish(text: str) -> dict[str, int]:
+    return {"delta" if text.startswith(("+", "-")) else "count": int(text)}
 
 
 def _stop_parser() -> Parser:

@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 
-from appserver import __version__
+from appserver import __version__, signals
 from appserver.cli import control, replacement, run
 from appserver.cli.options import Parser, check_parser, run_parser, settings_parser
 from appserver.cli.words import COMMANDS, unknown_word
@@ -77,6 +77,7 @@ def _dispatch(arguments: list[str]) -> int:
         return run.serve(run_parser().parse(arguments), arguments)
     if word in replacement.WORDS:
         return replacement.WORDS[word](arguments[1:])
+    signals.unblock()  # these commands end by them, as any program does
     if word not in COMMANDS:
         raise UsageError(unknown_word(word))
     parser, command = _COMMANDS[word]

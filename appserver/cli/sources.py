@@ -21,7 +21,7 @@ def watch_sources(loaded: Loaded) -> None:
         import watchfiles
     except ImportError:
         raise UsageError("--watch needs watchfiles: pip install 'appserver[watch]'") from None
-    from appserver.master import signals
+    from appserver import signals
 
     directory = loaded.settings.app.directory.resolve()
     files = {path.resolve() for path in (loaded.path, loaded.settings.app.env_file) if path is not None}

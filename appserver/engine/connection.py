@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from appserver.engine import refusal
 from appserver.engine.admission import Overload
 from appserver.engine.exchange import DONE, GONE, Exchange
-from appserver.engine.failure import ENDS_WORKER, report_failure, report_timeout
+from appserver.engine.failure import ENDS_WORKER, because_of_disconnect, report_failure, report_timeout
 from appserver.engine.link import NEVER
 from appserver.engine.responder import DISCARD_LIMIT, Responder
 from appserver.engine.scope import http_scope, seen_by_proxy
@@ -298,6 +298,8 @@ class Connection(Responder):
         if exchange.phase < DONE:
             if isinstance(error, Overload):
                 self._turn_away(exchange, error)
+            elif because_of_disconnect(exchange, error):
+                self._break_off(exchange, "aborted")
             elif self.encoder.on_wire:
                 self._break_off(exchange, "error")
             elif isinstance(error, asyncio.CancelledError):
@@ -311,11 +313,7 @@ class Connection(Responder):
 
     def _refuse(self, error: RequestError) -> None:
         """Answer a client that cannot be understood, or asks for too much, and take nothing more from it."""
-        service = self._service
-        service.slot.rejected(error.reason)
-        service.logger.info(
-            "request refused", status=error.status, reason=error.reason, detail=str(error), **self._identity()
-        )
+        self._note_refusal(error)
         receiving = self._receiving
         self._next = self._receiving = None
         if self.exchange is not None and self.encoder.on_wire:
@@ -324,6 +322,12 @@ class Connection(Responder):
             self._linger()  # it has its answer already
         else:
             self._answer(error, "error", "GET" if receiving is None else receiving.head.method)
+
+    def _note_refusal(self, error: RequestError) -> None:
+        self._service.slot.rejected(error.reason)
+        self._service.logger.info(
+            "request refused", status=error.status, reason=error.reason, detail=str(error), **self._identity()
+        )
 
     def _refused(self, head: RequestHead, error: RequestError) -> RequestError:
         """Open a request that no application will see, so that it has its id and its record; returns the error."""
@@ -342,7 +346,7 @@ class Connection(Responder):
         if self._receiving is not None:
             self._refuse(error)
             return
-        self._service.slot.rejected(error.reason)
+        self._note_refusal(error)
         self.write(error_response(self.encoder, error))
         self._complete(exchange)
 

@@ -88,7 +88,7 @@ class Exchange:
 
     __slots__ = (
         "_carrier", "_chunks", "_handed_over", "_trailers", "_waiters", "body_complete", "buffered", "called", "head",
-        "half_closed", "phase", "request_id", "started", "task",
+        "half_closed", "phase", "request_id", "started", "task", "told_of_disconnect",
     )  # fmt: skip
 
     _trailers: list[Sequence[bytes]]
@@ -102,6 +102,7 @@ class Exchange:
         self.task: asyncio.Task[None] | None = None
         self.body_complete = False
         self.half_closed = False  # the client will not send anything any more, but may still read
+        self.told_of_disconnect = False  # the application, while the client might still read
         self.buffered = 0  # octets of the body that the application has not taken
         self._carrier = carrier
         self._chunks: list[bytes] = []
@@ -142,6 +143,7 @@ class Exchange:
             if self._waiters is None:
                 self._waiters = Waiters(asyncio.get_running_loop())
             await self._waiters.wait()
+        self.told_of_disconnect = True
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:

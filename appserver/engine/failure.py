@@ -25,7 +25,7 @@ def report_failure(service: Service, exchange: Exchange, error: BaseException | 
     Not its fault are the cancellation of its task, that it has not been called, and whatever it lets out because the
     client has gone.
     """
-    if isinstance(error, asyncio.CancelledError | Overload) or (exchange.phase == GONE and _is_disconnect(error)):
+    if isinstance(error, asyncio.CancelledError | Overload) or because_of_disconnect(exchange, error):
         return
     service.slot.application_error()
     head = exchange.head
@@ -37,6 +37,17 @@ def report_failure(service: Service, exchange: Exchange, error: BaseException | 
     else:
         detail = "returned without completing its response: send http.response.start, then http.response.body"
         service.logger.error("application failed", method=head.method, path=head.path, detail=detail)
+
+
+def because_of_disconnect(exchange: Exchange, error: BaseException | None) -> bool:
+    """Whether an application ends early, by `error` or (None) by returning, because it knows that its client is gone.
+
+    To know that it is enough that `receive` has said so. That goes for a client that has closed its side only as well: most
+    have closed both, which cannot be told apart before something is written.
+    """
+    if error is None:
+        return exchange.told_of_disconnect
+    return (exchange.phase == GONE or exchange.told_of_disconnect) and _is_disconnect(error)
 
 
 def report_session_failure(
@@ -82,8 +93,8 @@ def _skip_own_frames(error: BaseException) -> None:
 def _is_disconnect(error: BaseException | None) -> bool:
     """Whether `error` is ClientDisconnected, or was raised while handling it."""
     while error is not None:
-        # Starlette turns the disconnect that `receive` tells of into an error of its own, which most endpoints let out.
-        if isinstance(error, ClientDisconnected) or type(error).__name__ == "WebSocketDisconnect":
+        # Starlette turns the disconnect that `receive` tells of into errors of its own, which most endpoints let out.
+        if isinstance(error, ClientDisconnected) or type(error).__name__ in ("ClientDisconnect", "WebSocketDisconnect"):
             return True
         if isinstance(error, BaseExceptionGroup):
             return all(map(_is_disconnect, error.exceptions))

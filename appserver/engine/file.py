@@ -30,12 +30,18 @@ def whole_file(path: str) -> Iterator[FilePart]:
 
 
 def part_of_file(file: Any, offset: int | None, count: int | None) -> FilePart:
-    """What `http.response.zerocopysend` names: from the present position on, and to the end, unless it says otherwise."""
+    """What `http.response.zerocopysend` names: from the present position on, and to the end, unless it says otherwise.
+
+    Where it says nothing of the offset, the position moves on, as it does for os.sendfile: the next part follows this one.
+    """
     descriptor = file.fileno()
+    start = os.lseek(descriptor, 0, os.SEEK_CUR) if offset is None else offset
+    size = max(0, _size(descriptor) - start)
+    if count is not None:
+        size = min(size, count)
     if offset is None:
-        offset = os.lseek(descriptor, 0, os.SEEK_CUR)
-    size = max(0, _size(descriptor) - offset)
-    return FilePart(descriptor, offset, size if count is None else min(size, count))
+        os.lseek(descriptor, start + size, os.SEEK_SET)
+    return FilePart(descriptor, start, size)
 
 
 def _size(descriptor: int) -> int:

@@ -136,6 +136,8 @@ class Commands:
         """Have `count` workers, or `delta` more; returns how many are wanted now (`count`) and were `before`."""
         if self._supervisor.state in STOPPING:
             raise ControlError("the server is stopping")
+        if count is not None and count > self._supervisor.room:
+            raise ControlError(f"this server has room for {self._supervisor.room} workers, until it is started anew")
         before = self._supervisor.count
         self._master.post(ScaleRequested(count, delta))
         return {"count": self._supervisor.count, "before": before}

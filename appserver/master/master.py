@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from functools import singledispatchmethod
 
+from appserver import signals
 from appserver.errors import AppserverError
-from appserver.master import signals
 from appserver.master.admin import Admin
 from appserver.master.application_metrics import ApplicationMetricsKeeper
 from appserver.master.certificates import Certificates, CertificateWatch
@@ -21,7 +21,7 @@ from appserver.master.listeners import ListenerSet
 from appserver.master.log_files import MasterLog
 from appserver.master.notify import Announcer, Notifier
 from appserver.master.observation import Observer
-from appserver.master.plan import Plan, refuse_fixed
+from appserver.master.plan import Plan, refuse_beyond, refuse_fixed
 from appserver.master.upgrade import Command, Upgrade
 from appserver.master.verdicts import Verdict, Verdicts
 from appserver.master.workers import WorkerHandle
@@ -288,6 +288,7 @@ class Master:
             loaded = self._reread()
             refuse_fixed(self._serving.settings, loaded.settings)
             plan = Plan.of(loaded)
+            refuse_beyond(self._supervisor.capacity, plan.policy)
             self._listeners.add(loaded.settings.listeners)
             self._admin.add(loaded.settings.admin)
             self.application_metrics.apply(loaded.settings)

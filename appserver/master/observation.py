@@ -50,6 +50,13 @@ class Observer:
     def examine(self, event: WorkerExited, worker: WorkerHandle) -> WorkerExited:
         """Add what can still be known of the worker, and move its numbers to the totals: its slot is free afterwards."""
         oom = event.status.signal == signal.SIGKILL and not worker.killed and self._oom_kills.claim(time.monotonic())
-        examined = replace(event, oom=oom, serving=self.serving(worker))
+        slot = self._scoreboard.slot(worker.number - 1)
+        examined = replace(
+            event,
+            oom=oom,
+            serving=self.serving(worker),
+            serving_is_current=slot.serving_is_current,
+            in_progress=slot.in_progress,
+        )
         self._scoreboard.retire(worker.number - 1, worker.child.cpu_seconds if worker.child else 0.0)
         return examined

@@ -64,6 +64,14 @@ class Plan:
         return {**own, **(read_env_file(path) if path else {})}
 
 
+def refuse_beyond(capacity: int, policy: Policy) -> None:
+    """Raise SettingsError if there are to be more workers than the scoreboard, made at the start, has places for."""
+    room = capacity - policy.surge
+    if policy.count > room:
+        message = f"there is room for {room} workers until the server is started anew: restart it"
+        raise SettingsError([Problem("reload", "workers.count", str(policy.count), message)])
+
+
 def refuse_fixed(old: Settings, new: Settings) -> None:
     """Raise SettingsError, with every one of them, if a setting differs that cannot change while the server runs."""
     problems = [

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator
 
 from setproctitle import setproctitle
 
-from appserver import __version__
+from appserver import __version__, signals
 from appserver.errors import UpgradeError
-from appserver.master import signals
 from appserver.master.activation import Activation
 from appserver.master.admin import Admin
 from appserver.master.application_metrics import ApplicationMetricsKeeper

@@ -17,8 +17,8 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from appserver import signals
 from appserver.errors import UpgradeError
-from appserver.master import signals
 from appserver.master.children import Child
 from appserver.master.handover import Handover, set_inheritable
 from appserver.master.log_files import MasterLog

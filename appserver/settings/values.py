@@ -151,6 +151,13 @@ def _field_name(value: object) -> str:
     return value.lower()
 
 
+def _readable_field_name(value: object) -> str:
+    name = _field_name(value)
+    if "_" in name:
+        raise ValueError(f"expected a header without underscores, such as {name.replace('_', '-')}: others are dropped")
+    return name
+
+
 def _field(value: object) -> tuple[str, str]:
     if not isinstance(value, str):
         raise ValueError('expected "Name: value"')
@@ -220,7 +227,7 @@ ImportString = Annotated[str, BeforeValidator(_import_string)]
 RootPath = Annotated[str, BeforeValidator(_root_path)]
 RequestPath = Annotated[str, BeforeValidator(_request_path)]
 FieldValue = Annotated[str, BeforeValidator(_field_value)]
-OptionalFieldName = Annotated[str, BeforeValidator(lambda value: value if value == "" else _field_name(value))]
+OptionalFieldName = Annotated[str, BeforeValidator(lambda value: value if value == "" else _readable_field_name(value))]
 HeaderField = Annotated[tuple[str, str], PlainValidator(_field), PlainSerializer(": ".join)]
 Trusted = Annotated[str, BeforeValidator(_trusted)]
 ServerName = Annotated[str, BeforeValidator(_server_name)]

@@ -138,13 +138,17 @@ class WorkerFailed:
 class WorkerExited:
     """The worker has been reaped.
 
-    `oom` if the kernel is known to have killed it for want of memory; `serving` is what it was last seen to serve.
+    `oom` if the kernel is known to have killed it for want of memory. `serving` is what it was last seen to serve, half a
+    second before or less: all of it was still under way if `serving_is_current`. `in_progress` is the number of requests
+    that were.
     """
 
     worker: WorkerId
     status: ExitStatus
     oom: bool = False
     serving: tuple[Request, ...] = ()
+    serving_is_current: bool = True
+    in_progress: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from appserver.supervision.actions import ExitReason, Level
-from appserver.supervision.events import ExitStatus, Request
+from appserver.supervision.events import ExitStatus, Request, WorkerExited
 from appserver.supervision.records import Worker
 from appserver.supervision.states import WorkerState
 
@@ -51,6 +51,19 @@ def serving_fields(requests: Iterable[Request]) -> dict[str, object]:
     """What a worker was serving, as a field of a log record; empty if that was nothing."""
     serving = [_describe_request(found) for found in requests]
     return {"serving": serving} if serving else {}
+
+
+def last_serving_fields(event: WorkerExited) -> dict[str, object]:
+    """What a worker was serving when it died, as fields of a log record: what is certain, under names that say so.
+
+    A request that kills its worker at once has not been seen by then; it is one of `in_progress`.
+    """
+    fields = serving_fields(event.serving)
+    if fields and not event.serving_is_current:
+        fields = {"served_shortly_before": fields["serving"]}
+    if event.in_progress > len(event.serving) or (event.in_progress and not event.serving_is_current):
+        fields["in_progress"] = event.in_progress
+    return fields
 
 
 def _describe_request(found: Request) -> dict[str, object]:

@@ -34,7 +34,14 @@ from appserver.supervision.events import (
     ZygoteFailed,
     ZygoteReady,
 )
-from appserver.supervision.exits import describe_status, exit_level, exit_reason, hint, serving_fields, status_fields
+from appserver.supervision.exits import (
+    describe_status,
+    exit_level,
+    exit_reason,
+    hint,
+    last_serving_fields,
+    status_fields,
+)
 from appserver.supervision.policy import Policy
 from appserver.supervision.processes import Processes, describe
 from appserver.supervision.records import Generation, State, Worker
@@ -105,6 +112,16 @@ class Supervisor:
     def count(self) -> int:
         """How many workers are wanted."""
         return self._state.count
+
+    @property
+    def capacity(self) -> int:
+        """How many workers there can be at once, successors included."""
+        return self._state.capacity
+
+    @property
+    def room(self) -> int:
+        """How many workers can be wanted at most."""
+        return self._state.bound_count(self._state.capacity)
 
     def generations(self) -> list[Generation]:
         """The generations that still have a process, or may get one."""
@@ -197,7 +214,7 @@ class Supervisor:
             reason=reason,
             **status_fields(event.status),
             **hint(worker, reason, event.status),
-            **(serving_fields(event.serving) if lost else {}),
+            **(last_serving_fields(event) if lost else {}),
             age_seconds=round(self._processes.now - worker.spawned_at, 3),
         )
         when = "while serving" if worker.ready_at is not None else "while booting"

@@ -208,18 +208,26 @@ class WorkerSlot:
 
         Empty, too, if the worker has died while it wrote this, or has not written what it should.
         """
+        return self._read_serving()[1]
+
+    @property
+    def serving_is_current(self) -> bool:
+        """Whether no request has finished since `serving` was written: then all of that is still under way."""
+        return self._read_serving()[0] == self.requests
+
+    def _read_serving(self) -> tuple[int, list[Serving]]:
         length = self._ints[self._serving_length]
         try:
-            found = json.loads(bytes(self._serving[: max(0, length)]) or b"[]")
-            return [
+            finished, found = json.loads(bytes(self._serving[: max(0, length)]) or b"[0, []]")
+            return int(finished), [
                 Serving(str(method), str(path), float(since), None if request_id is None else str(request_id))
                 for method, path, since, request_id in found[:MAX_SERVING]
             ]
         except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
-            return []
+            return -1, []
 
-    @serving.setter
-    def serving(self, requests: Sequence[Serving]) -> None:
+    def show_serving(self, requests: Sequence[Serving], finished: int) -> None:
+        """Show what is being served; `finished` is what `requests` of this slot was before that was looked at."""
         length = self._serving_length
         if not requests:
             self._ints[length] = 0
@@ -228,7 +236,7 @@ class WorkerSlot:
             (method, path[:MAX_PATH], round(since, 3), request_id)
             for method, path, since, request_id in requests[:MAX_SERVING]
         ]
-        while len(text := json.dumps(shown).encode()) > len(self._serving):
+        while len(text := json.dumps((finished, shown)).encode()) > len(self._serving):
             shown.pop()
         self._ints[length] = (
             0  # whoever looks now, or finds it after a sudden death, sees nothing rather than half of it

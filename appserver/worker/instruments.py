@@ -76,7 +76,8 @@ class Instruments:
         """
         while not self._ended.wait(HEARTBEAT_INTERVAL):
             if self.server is not None:
-                self.slot.serving = self.server.oldest(MAX_SERVING)
+                finished = self.slot.requests
+                self.slot.show_serving(self.server.oldest(MAX_SERVING), finished)
 
     def _flush(self, access_log: AccessLog) -> None:
         access_log.flush()

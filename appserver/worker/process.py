@@ -115,16 +115,18 @@ def run(order: Fork, channel: Channel, stacks: int, inherited: Inheritance) -> i
     try:
         return worker.live(inherited.application)
     finally:
-        run_exit_functions()
-        instruments.close()
+        try:
+            run_exit_functions()
+        finally:
+            instruments.close()
 
 
 def run_exit_functions() -> None:
     """Do what the application may count on at the end of any program, in a process that ends by `os._exit`."""
     atexit._run_exitfuncs()
-    with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
-        sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):  # the application may have put anything there
+        with contextlib.suppress(Exception):
+            stream.flush()
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:

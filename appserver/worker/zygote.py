@@ -200,8 +200,10 @@ def exit_with(body: Callable[[], int]) -> None:
     except BaseException:  # noqa: BLE001 - see above
         traceback.print_exc()
     finally:
-        process.run_exit_functions()
-        os._exit(code)
+        try:
+            process.run_exit_functions()
+        finally:
+            os._exit(code)
 
 
 def _wait_for_exit(pidfds: Sequence[int], seconds: float) -> bool:

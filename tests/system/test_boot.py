@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
+import signal
+import subprocess
+import sys
 import tempfile
 import textwrap
 from collections.abc import Iterator
@@ -12,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartServer
-from tests.support.server import Server
+from tests.support.server import ROOT, Server
+from tests.support.waiting import eventually
 
 
 def test_a_started_server_answers(start_server: StartServer) -> None:
@@ -120,6 +125,22 @@ class TestPreload:
         server = self.start(start_server, self.IMPORTER + loop, preload=True)
         assert int(server.request("/").text) in {worker.pid for worker in server.workers()}
         assert "event loop" in server.log.wait_for("preload given up")["obstacles"][0]
+
+
+def test_a_signal_that_comes_while_it_begins_waits_until_it_can_be_handled(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "appserver", "tests.support.application:app", "--bind", "127.0.0.1:0"]
+    with subprocess.Popen(program, cwd=ROOT, stderr=subprocess.PIPE, text=True) as master:
+        eventually(lambda: _holds_back(master.pid, signal.SIGTERM), "it holds signals back")
+        master.send_signal(signal.SIGTERM)
+        _, log = master.communicate(timeout=30)
+    assert master.returncode == 0, log
+    assert '"event":"stopped"' in log
+
+
+def _holds_back(pid: int, number: signal.Signals) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    blocked = int(re.search(r"SigBlk:\s+(\w+)", status)[1], 16)  # type: ignore[index]
+    return bool(blocked >> number - 1 & 1)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may change its user")

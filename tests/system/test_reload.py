@@ -101,6 +101,11 @@ def _versions(server: Server) -> set[str]:
         ),
         pytest.param({"server.toml": "[app]\ntarget = 'application:app'\n[workers]\ncuont = 2\n"}, "cuont", id="key"),
         pytest.param({"server.toml": "this is not TOML\n"}, "server.toml", id="toml"),
+        pytest.param(
+            {"server.toml": "[app]\ntarget = 'application:app'\n[workers]\ncount = 500\n"},
+            "room for 63 workers",
+            id="too many",
+        ),
     ],
 )
 def test_a_broken_deployment_leaves_the_old_generation_serving(

@@ -167,3 +167,40 @@ def accepts(address: Address) -> bool:
     except ConnectionRefusedError:
         return False
     return True
+
+
+class StandardOutputs:
+    """What an application may put in the place of `sys.stdout`."""
+
+    NONE = "sys.stdout = None"
+    WITHOUT_FLUSH = "sys.stdout = type('Log', (), {'write': lambda self, text: len(text)})()"
+    BROKEN = "sys.stdout = type('Log', (), {'write': print, 'flush': lambda self: 1 / 0})()"
+
+
+@pytest.mark.parametrize("preload", [False, True])
+@pytest.mark.parametrize(
+    "output",
+    [StandardOutputs.NONE, StandardOutputs.WITHOUT_FLUSH, StandardOutputs.BROKEN],
+    ids=["none", "bare", "broken"],
+)
+def test_neither_a_strange_standard_output_nor_a_thread_holds_up_a_stop(
+    start_server: StartServer, output: str, preload: bool
+) -> None:
+    thread = "threading.Thread(target=time.sleep, args=(600,)).start()"
+    source = f"""
+import sys, threading, time
+from application import app as usual
+
+{output}
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        {thread}
+    await usual(scope, receive, send)
+"""
+    settings = {"app": {"target": "odd:app"}, "workers": {"preload": preload}}
+    server = start_server(settings, files={"odd.py": source})
+    server.request("/")
+    assert server.stop() == 0
+    record = server.log.wait_for("worker exited")
+    assert (record["reason"], record["exit_code"]) == ("stopped", 0)

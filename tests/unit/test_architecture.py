@@ -29,7 +29,7 @@ LAYERS = (
     {"appserver.asgi", "appserver.http", "appserver.websocket", "appserver.supervision"},
     {"appserver.tls"},
     {"appserver.settings"},
-    {"appserver.errors"},
+    {"appserver.errors", "appserver.signals"},
     {"appserver"},  # the version
 )
 """Who stands above whom. An import goes downwards; those on one level do not know each other."""

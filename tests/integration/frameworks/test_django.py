@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import httpx
+import pytest
 
 from tests.support.server import Server
 from tests.support.waiting import eventually
@@ -50,6 +51,16 @@ def test_a_client_that_leaves_ends_a_streaming_response(client: httpx.Client, se
         connection.sendall(b"GET /endless/ HTTP/1.1\r\nHost: test\r\n\r\n")
         assert connection.recv(100).startswith(b"HTTP/1.1 200 OK\r\n")
     eventually(lambda: journal(client).count("endless closed") == closed + 1, "the stream is closed")
+
+
+@pytest.mark.parametrize("path", ["/patient/", "/patient-async/"])
+def test_a_client_that_leaves_before_its_response_is_no_failure_of_the_application(server: Server, path: str) -> None:
+    mark = len(server.log.records)
+    with server.address.connect() as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+    line = server.output.wait_for("request", path=path)
+    assert (line["status"], line["outcome"]) == (None, "aborted")
+    assert not [record for record in server.log.records[mark:] if record["event"] == "application failed"]
 
 
 def test_an_uploaded_file_arrives_whole(client: httpx.Client) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from appserver.asgi.types import Receive, Scope, Send
 from appserver.engine.admission import Admission
 from appserver.settings import HTTPSettings
@@ -61,7 +63,12 @@ def test_beyond_the_queue_they_are_turned_away_at_once_and_keep_their_connection
         response = third.response()
         assert response.status == 503
         assert response.headers[b"retry-after"] == b"1"
-        assert b"workers.max_concurrency" in response.body
+        assert (
+            b"1 requests are running (workers.max_concurrency), and 1 are waiting (workers.queue_size)" in response.body
+        )
+        [record] = world.log.of("request refused")
+        assert (record["status"], record["reason"], record["path"]) == (503, "overload", "/3")
+        assert record["detail"].encode() in response.body
         assert not third.ended
         assert rejected(world) == {"overload": 1}
         assert world.access.lines[0][:2] == ("GET /3", 503)
@@ -95,6 +102,7 @@ def test_nobody_waits_for_longer_than_the_queue_timeout() -> None:
         while not second.transport.writes:
             await asyncio.sleep(0.001)
         assert second.response().status == 503
+        assert b"waited for 0.02 s (workers.queue_timeout)" in second.response().body
         third = (await ask(world, "/3"))[0]
         await application.finish("/1")
         await application.finish("/3")
@@ -118,12 +126,13 @@ def test_a_body_that_nobody_will_read_ends_the_connection() -> None:
     run(scenario)
 
 
-def test_who_has_gone_does_not_get_a_place_nor_keep_others_from_waiting() -> None:
+@pytest.mark.parametrize("politely", [False, True], ids=["reset", "closed"])
+def test_who_has_gone_does_not_get_a_place_nor_keep_others_from_waiting(politely: bool) -> None:
     async def scenario() -> None:
         application = Gated()
         world = World(application, admission=Admission(1, 1, None))
         first, second = await ask(world, "/1", "/2")
-        await second.vanish()
+        await (second.half_close() if politely else second.vanish())
         (third,) = await ask(world, "/3")
         await application.finish("/1")
         assert application.running == ["/3"]

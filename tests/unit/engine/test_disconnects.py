@@ -257,6 +257,42 @@ class TestHalfClosing:
         assert application.error is None
         assert [message["type"] for message in application.messages] == ["http.request", "http.disconnect"]
 
+    @pytest.mark.parametrize("begun", [False, True])
+    def test_an_application_that_ends_when_it_hears_of_it_has_not_failed(self, begun: bool) -> None:
+        async def leaving(scope: Scope, receive: Receive, send: Send) -> None:
+            if begun:
+                await send({"type": "http.response.start", "status": 200, "headers": []})
+                await send({"type": "http.response.body", "body": b"some", "more_body": True})
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+        async def scenario() -> None:
+            world = World(leaving)
+            client = world.connect()
+            await client.send(request())
+            await client.half_close()
+            assert client.transport.closed
+            assert not world.log.records
+            assert world.access.lines[0][1] == (200 if begun else 0)
+            assert world.access.lines[0][4] == "aborted"
+
+        run(scenario)
+
+    def test_one_that_ends_early_without_having_heard_of_it_has(self) -> None:
+        async def careless(scope: Scope, receive: Receive, send: Send) -> None:
+            await asyncio.sleep(0)
+
+        async def scenario() -> None:
+            world = World(careless)
+            client = world.connect()
+            client.connection.data_received(request())
+            client.connection.eof_received()
+            await settle()
+            assert client.response().status == 500
+            assert world.log.of("application failed")
+
+        run(scenario)
+
     def test_in_the_head_it_ends_the_connection_without_a_call(self) -> None:
         async def scenario() -> None:
             client = World(silent).connect()

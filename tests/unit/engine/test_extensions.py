@@ -318,6 +318,7 @@ class TestZerocopysend:
                 await send({**message, "offset": 10, "count": 5, "more_body": True})
                 await send({**PIECE, "body": b"-between-"})
                 await send({**message, "count": 7, "more_body": True})
+                await send({**message, "count": 2, "more_body": True})
                 await send({**message, "offset": len(CONTENT) - 3, "more_body": True})
                 await send({**message, "offset": len(CONTENT), "count": 5})
 
@@ -325,7 +326,7 @@ class TestZerocopysend:
         (response,) = parse(octets)
         assert response.complete
         assert response.headers[b"transfer-encoding"] == b"chunked"
-        assert response.body == CONTENT[10:15] + b"-between-" + CONTENT[100:107] + CONTENT[-3:]
+        assert response.body == CONTENT[10:15] + b"-between-" + CONTENT[100:109] + CONTENT[-3:]
 
     def test_it_can_be_the_whole_body(self, loop: str, file: Path) -> None:
         async def application(scope: Scope, receive: Receive, send: Send) -> None:

@@ -150,6 +150,7 @@ def test_what_may_be_written_becomes_a_value(annotation: Any, written: object, v
         (values.OptionalFieldName, "a b", "the name of a header"),
         (values.OptionalFieldName, 3, "the name of a header"),
         (values.OptionalFieldName, "Connection", "the server's own business"),
+        (values.OptionalFieldName, "x_request_id", "without underscores, such as x-request-id"),
         (values.HeaderField, "no colon", '"Name: value"'),
         (values.HeaderField, ": value", '"Name: value"'),
         (values.HeaderField, "a b: c", '"Name: value"'),

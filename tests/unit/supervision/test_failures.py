@@ -53,6 +53,19 @@ def test_what_a_dead_worker_was_serving_is_in_its_record_and_its_exit_is_counted
     assert only(CountExit, actions) == [CountExit("crashed")]
 
 
+def test_what_may_have_finished_before_a_death_is_not_called_its_victim() -> None:
+    driver = Driver().boot()
+    innocent = (Request("GET", "/innocent", 1.0),)
+    driver.send(WorkerExited(1, ExitStatus(code=9), serving=innocent, serving_is_current=False, in_progress=1))
+    driver.send(WorkerExited(2, ExitStatus(code=9), serving=innocent, serving_is_current=True, in_progress=3))
+    uncertain, certain = (record.fields for record in driver.logs("worker exited"))
+    assert "serving" not in uncertain
+    assert uncertain["served_shortly_before"] == [{"method": "GET", "path": "/innocent", "age_seconds": 1.0}]
+    assert uncertain["in_progress"] == 1
+    assert certain["serving"] == uncertain["served_shortly_before"]
+    assert certain["in_progress"] == 3
+
+
 def test_a_worker_that_has_drained_has_nothing_to_answer_for() -> None:
     driver = Driver().boot()
     driver.send(StopRequested())

@@ -181,22 +181,36 @@ class TestServing:
         slot = begin(board)
         assert slot.serving == []
         requests = [Serving("GET", "/a", 1.25), Serving("POST", "/\N{SNOWMAN}\udcff", 2.5)]
-        slot.serving = requests
+        slot.show_serving(requests, slot.requests)
         assert Scoreboard.attach(board.fd).slot(slot.index).serving == requests
-        slot.serving = []
+        slot.show_serving([], slot.requests)
         assert slot.serving == []
+
+    def test_it_is_current_until_a_request_finishes(self, board: Scoreboard) -> None:
+        slot = begin(board)
+        slot.request_started()
+        slot.show_serving([Serving("GET", "/a", 1.25)], slot.requests)
+        current = [slot.serving_is_current]
+        slot.request_started()
+        current.append(slot.serving_is_current)
+        slot.request_finished("GET", 200, 0.1, 10, 20)
+        current.append(slot.serving_is_current)
+        assert current == [True, True, False]
+        assert slot.in_progress == 1
 
     def test_of_many_and_of_long_ones_the_oldest_are_shown_as_far_as_there_is_room(self, board: Scoreboard) -> None:
         slot = begin(board)
-        slot.serving = [Serving("GET", f"/{number}", 1.0) for number in range(100)]
+        slot.show_serving([Serving("GET", f"/{number}", 1.0) for number in range(100)], slot.requests)
         assert [found.path for found in slot.serving] == [f"/{number}" for number in range(MAX_SERVING)]
-        slot.serving = [Serving("GET", "/" + "\N{SNOWMAN}" * 1000, float(number)) for number in range(100)]
+        slot.show_serving(
+            [Serving("GET", "/" + "\N{SNOWMAN}" * 1000, float(number)) for number in range(100)], slot.requests
+        )
         assert [found.since for found in slot.serving] == [0.0]
         assert len(slot.serving[0].path) == MAX_PATH
 
     def test_it_is_gone_with_the_worker(self, board: Scoreboard) -> None:
         slot = begin(board)
-        slot.serving = [Serving("GET", "/", 1.0)]
+        slot.show_serving([Serving("GET", "/", 1.0)], slot.requests)
         board.retire(slot.index)
         assert slot.serving == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -43,6 +44,16 @@ def hello(request: HttpRequest, name: str) -> HttpResponse:
 async def hello_async(request: HttpRequest, name: str) -> HttpResponse:
     await asyncio.sleep(0)
     return HttpResponse(f"Hello, {name}, later!")
+
+
+def patient(request: HttpRequest) -> HttpResponse:
+    time.sleep(0.3)
+    return HttpResponse("It took a while.")
+
+
+async def patient_async(request: HttpRequest) -> HttpResponse:
+    await asyncio.sleep(0.3)
+    return HttpResponse("It took a while.")
 
 
 def query(request: HttpRequest) -> HttpResponse:
@@ -102,6 +113,8 @@ def read_journal(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("hello/<name>/", hello, name="hello"),
     path("hello-async/<name>/", hello_async),
+    path("patient/", patient),
+    path("patient-async/", patient_async),
     path("query/", query),
     path("stream/<int:count>/", stream),
     path("endless/", endless),
