@@ -335,7 +335,6 @@ class Connection(Responder):
         return error
 
     def _identity(self) -> dict[str, str]:
-        """Who is refused, and what, as far as that is known, as fields of a record."""
         known = {} if self._client is None else {"client": self._client[0]}
         if self.exchange is not None:
             known |= {"method": self.exchange.head.method, "path": self.exchange.head.path, **self.exchange.identity()}

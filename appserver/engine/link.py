@@ -186,11 +186,14 @@ class Link(asyncio.Protocol):
             service = self._service
             service.slot.rejected("write_timeout")
             limit = f"the client took nothing for {service.write_timeout:g} s (http.write_timeout)"
-            identity = {} if self.exchange is None else self.exchange.identity()
-            service.logger.info("connection closed", reason="write_timeout", detail=limit, **identity)
+            service.logger.info("connection closed", reason="write_timeout", detail=limit, **self._identity())
             self.abort()
 
     # What the protocol above has to know.
+
+    def _identity(self) -> dict[str, str]:
+        """Whose connection this is, and what it is about, as far as that is known, as fields of a record."""
+        raise NotImplementedError
 
     def _client_sends_nothing(self) -> None:
         """The client had to send something by now."""

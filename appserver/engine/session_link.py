@@ -190,7 +190,11 @@ class SessionLink(Link):
         service = self._service
         service.slot.rejected(VIOLATION)
         detail = f"{reason} (close code {code})"
-        service.logger.info("session ended", reason=VIOLATION, path=self.head.path, detail=detail, **self.identity())
+        service.logger.info("session ended", reason=VIOLATION, detail=detail, **self._identity())
+
+    def _identity(self) -> dict[str, str]:
+        known = {} if self._client is None else {"client": self._client[0]}
+        return known | {"path": self.head.path, **self.identity()}
 
     def identity(self) -> dict[str, str]:
         """The request's id as a field for records that are not made in its task; empty if it has none."""
@@ -274,7 +278,7 @@ class SessionLink(Link):
 
     def _set_disconnect(self, code: int, reason: str) -> None:
         if self.disconnect is None:
-            self.disconnect = {"type": "websocket.disconnect", "code": code, "reason": reason}
+            self.disconnect = {"type": "websocket.disconnect", "code": int(code), "reason": reason}
             self._wake()
 
     def _count_request(self, status: int, outcome: str | None = None) -> None:
@@ -340,7 +344,8 @@ class SessionLink(Link):
         assert protocol is not None
         service.slot.rejected(limit)
         seconds = getattr(service.session_limits, limit)
-        service.logger.info("session ended", reason=limit, detail=f"{reason} ({seconds:g} s, websocket.{limit})")
+        detail = f"{reason} ({seconds:g} s, websocket.{limit})"
+        service.logger.info("session ended", reason=limit, detail=detail, **self._identity())
         protocol.close(code, reason)
         self.write(protocol.data_to_send())
         self._finish(ABNORMAL if code == NO_PONG else code, reason, "timed_out")

@@ -13,6 +13,7 @@ a thread: it starts with an empty buffer, locks of its own and no thread.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import errno
 import os
 import select
@@ -23,7 +24,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from math import inf
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
 from appserver.errors import Problem, SettingsError
@@ -207,6 +208,16 @@ class LogOutput:
             self._thread.join(5 * _LOOK_INTERVAL)
         if self._thread is None or not self._thread.is_alive():
             self.destination.close()
+        else:
+            self._refused += self._count_what_waits()
+
+    def _count_what_waits(self) -> int:
+        lines = 0
+        with contextlib.suppress(Empty):
+            while True:
+                if isinstance(item := self._queue.get_nowait(), bytes):
+                    lines += item.count(b"\n")
+        return lines
 
     def forked(self) -> None:
         """Begin anew in the child of a fork: the buffer, the lock and the thread are the parent's."""

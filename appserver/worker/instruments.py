@@ -61,11 +61,15 @@ class Instruments:
         if self.access_log is not None:
             self.access_log.close()
         self.log_output.close()
+        self._show_losses()
+
+    def _show_losses(self) -> None:
+        self.slot.log_lines_dropped = self.log_output.dropped + (self.access_log.dropped if self.access_log else 0)
 
     def _beat(self) -> None:
         now = time.monotonic()
         self.slot.heartbeat(now, max(0.0, now - self._beat_due))
-        self.slot.log_lines_dropped = self.log_output.dropped + (self.access_log.dropped if self.access_log else 0)
+        self._show_losses()
         self._beat_due = now + HEARTBEAT_INTERVAL
         self._loop.call_later(HEARTBEAT_INTERVAL, self._beat)
 

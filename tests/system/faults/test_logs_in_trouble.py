@@ -73,6 +73,28 @@ def test_a_log_reader_that_has_stopped_costs_lines_and_no_request(start_server: 
         os.close(reader)
 
 
+def test_lines_that_a_worker_leaves_unwritten_are_counted(start_server: StartServer, tmp_path: Path) -> None:
+    fifo = tmp_path / "access"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        settings = {"workers": {"count": 1}, "access_log": {"file": str(fifo)}, "admin": {"bind": "127.0.0.1:0"}}
+        server = start_server(settings)
+        [old] = server.workers()
+        # More than the pipe holds, less than the buffer behind it: what is left when the worker ends is in the buffer.
+        for _ in range(50):
+            server.request("/?" + "x" * 7000)
+        assert server.reload()["result"] == "ok"
+        eventually(lambda: old.pid not in {worker.pid for worker in server.workers()}, "it has gone", timeout=20)
+        written = os.read(reader, 1 << 20).count(b"\n")
+        assert 0 < written < 50
+        [admin] = server.log.matching("admin listening")
+        page = Address.parse(admin["address"]).request("GET", "/metrics").text
+        assert f"\nappserver_log_lines_dropped_total {50 - written}.0\n" in page
+    finally:
+        os.close(reader)
+
+
 def _read(fd: int) -> int:
     try:
         return len(os.read(fd, 1 << 20))

@@ -560,6 +560,7 @@ class TestEnds:
             await client.send(text("ignored"))
             await client.vanish()
             assert [found for found, _ in ends(world)] == [code]
+            assert all(type(found) is int for found, _ in ends(world))
             assert world.access.sessions[0].outcome == "error"
             assert rejected(world) == {"websocket": 1}
             (record,) = world.log.of("session ended")

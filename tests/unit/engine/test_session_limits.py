@@ -86,7 +86,8 @@ class TestPings:
             assert "ping" in reason
             assert rejected(world) == {"ping_timeout": 1}
             assert world.access.sessions[0].outcome == "timed_out"
-            assert world.log.of("session ended")[0]["reason"] == "ping_timeout"
+            (record,) = world.log.of("session ended")
+            assert (record["reason"], record["client"], record["path"]) == ("ping_timeout", "192.0.2.1", "/ws")
             await client.vanish()
 
         run(scenario)

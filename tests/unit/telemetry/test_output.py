@@ -199,6 +199,19 @@ class TestLosses:
         assert output.dropped == 1
         output.close()
 
+    def test_what_a_reader_that_stands_still_never_gets_is_counted(self, pipe: Pipe) -> None:
+        output = LogOutput(Destination.stream(pipe.writer))
+        output.start_writer()
+        for number in range(2000):
+            output.write(b"%0999d\n" % number)
+        output.close(timeout=0.01)
+        os.close(pipe.writer)
+        got = 0
+        while piece := os.read(pipe.reader, 1 << 20):
+            got += piece.count(b"\n")
+        assert got < 2000
+        assert got + output.dropped == 2000
+
     def test_one_that_is_closed_has_nothing_to_flush(self, pipe: Pipe) -> None:
         output = LogOutput(Destination.stream(pipe.writer))
         output.start_writer()
