@@ -1,6 +1,8 @@
 # appserver as the base of an image for an application:
 #
-#     podman build --tag appserver .
+#     podman build --format docker --tag appserver .
+#
+# Without the option podman makes an OCI image, which has no HEALTHCHECK; docker knows no such option, and needs none.
 #
 # deploy/example/ is an application on top of it. An application can also be mounted:
 #

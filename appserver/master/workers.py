@@ -230,8 +230,8 @@ class WorkerHandle:
             "worker stacks",
             worker=self.number,
             generation=self.generation,
-            pid_of_worker=self.pid,
-            blocked_seconds=round(blocked, 1),
+            worker_pid=self.pid,
+            seconds=round(blocked, 3),
             **serving_fields(serving),
             stacks=self._stacks.read_from(mark) or NO_STACKS,
         )

@@ -47,7 +47,8 @@ def test_a_blocked_loop_is_shown_with_its_line_and_replaced_while_others_serve(
             wait_for_replacement(server, victim)
             load.wait_for_requests(100)
     print(f"stacks after {reported:.1f} s, replaced after {time.monotonic() - began:.1f} s")
-    assert stacks["pid_of_worker"] == victim
+    assert stacks["worker_pid"] == victim
+    assert stacks["seconds"] > 0
     lines = {line_of(culprit), line_of(culprit) + 1}
     assert any(f'faulty.py", line {line} in _{action}' in stacks["stacks"] for line in lines), stacks["stacks"]
     assert load.tally.failed == 0

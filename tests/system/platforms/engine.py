@@ -48,9 +48,10 @@ class Engine:
 
     def build(self, context: Path, name: str, *, base: str, wheels: Path) -> None:
         """Build an image from the Dockerfile of a directory, with packages of Python from `wheels` only."""
+        # As the README says it: podman leaves HEALTHCHECK out of an image in its default format, OCI.
         arguments = {"BASE": base, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"}
         self.call(
-            *("build", "--isolation=chroot", "--format=docker", f"--volume={wheels}:/wheels:ro", f"--tag={name}"),
+            *("build", "--format", "docker", "--isolation=chroot", f"--volume={wheels}:/wheels:ro", f"--tag={name}"),
             *(f"--build-arg={key}={value}" for key, value in arguments.items()),
             context,
         )
