@@ -152,6 +152,8 @@ class LogOutput:
         self._room = threading.Condition(threading.RLock())
         self._queue: SimpleQueue[bytes | threading.Event | None] = SimpleQueue()
         self._abandoned = threading.Event()
+        self._in_hand = b""  # what the thread is writing
+        self._taken = 0  # how many octets of that, or of a report, are out
 
     @property
     def dropped(self) -> int:
@@ -204,24 +206,28 @@ class LogOutput:
             self._queue.put(None)
             self._thread.join(timeout)
             self._abandoned.set()
+            self._give_up_queue()
             # By now it only has to notice. A thread that hangs in a write to a dead disk keeps its descriptor.
             self._thread.join(5 * _LOOK_INTERVAL)
+            if self._thread.is_alive():
+                self._refused += self._in_hand.count(b"\n", self._taken)
         if self._thread is None or not self._thread.is_alive():
             self.destination.close()
-        else:
-            self._refused += self._count_what_waits()
-
-    def _count_what_waits(self) -> int:
-        lines = 0
-        with contextlib.suppress(Empty):
-            while True:
-                if isinstance(item := self._queue.get_nowait(), bytes):
-                    lines += item.count(b"\n")
-        return lines
 
     def forked(self) -> None:
         """Begin anew in the child of a fork: the buffer, the lock and the thread are the parent's."""
         self._begin_without_thread()
+
+    def _give_up_queue(self) -> None:
+        """Count what the thread has not got to as lost, and leave it nothing to do but end."""
+        with contextlib.suppress(Empty):
+            while True:
+                item = self._queue.get_nowait()
+                if isinstance(item, threading.Event):
+                    item.set()
+                elif item is not None:
+                    self._refused += item.count(b"\n")
+        self._queue.put(None)
 
     def _reserve(self, lines: bytes) -> bool:
         """Take room in the buffer; False, with the lines counted as lost, if there is none."""
@@ -244,7 +250,9 @@ class LogOutput:
             if isinstance(item, threading.Event):
                 item.set()
                 continue
+            self._in_hand = item
             delivered = self._deliver(item)
+            self._in_hand = b""
             with self._room:
                 self._pending -= len(item)
                 self._room.notify_all()
@@ -271,11 +279,12 @@ class LogOutput:
         # After the disk was full in the middle of a line, the next must not continue its remains.
         repair = int(self._torn)
         lines = repair * b"\n" + lines
-        written = 0
+        written = self._taken = 0
         while written < len(lines):
             try:
                 self._wait_for_room()
                 written += os.write(destination.fd, lines[written : _end_of_piece(lines, written, size)])
+                self._taken = written - repair
             except BlockingIOError:
                 continue  # another process was quicker
             except OSError as error:

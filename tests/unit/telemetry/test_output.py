@@ -377,7 +377,9 @@ class TestThread:
         output = LogOutput(Disk(os.dup(pipe.writer)))
         output.start_writer()
         output.write(b"line\n")
+        output.write(b"queued\nbehind it\n")
         output.close(timeout=0.01)
+        assert output.dropped == 3
         os.fstat(output.destination.fd)
         release.set()
         assert pipe.read() == b"line\n"
