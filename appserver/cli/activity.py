@@ -17,6 +17,9 @@ Look = Mapping[str, Any]
 # How often a quantile is met within the upper bound of a bucket but not within the one before.
 MEDIAN, TAIL = 0.5, 0.99
 
+LONG = 0.5
+"""Seconds that a request has been running, to be shown: of a busy server the others are gone when somebody reads of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerActivity:
@@ -121,11 +124,12 @@ def _row(one: WorkerActivity, bounds: Sequence[float], now: datetime) -> dict[st
 
 
 def _running(look: Look) -> list[tuple[float, int, str, str]]:
-    """The running requests that have been seen, as age, worker, method and path; the longest first."""
+    """The requests that have been running for long, as age, worker, method and path; the longest first."""
     found = [
         (request["age_seconds"], worker["id"], request["method"], request["path"])
         for worker in look["workers"]
         for request in worker["running"]
+        if request["age_seconds"] >= LONG
     ]
     return sorted(found, key=lambda request: -request[0])
 

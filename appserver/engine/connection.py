@@ -204,10 +204,12 @@ class Connection(Responder):
         exchange.started = now = service.clock()
         self._read_by = NEVER
         self._finish_by = self.deadline = now + service.request_timeout
-        service.slot.request_started()
+        octets = b""
         if service.request_ids is not None:
             exchange.request_id = request_id = service.request_ids.of(head, self.trusted)
-            self.encoder.id_field = service.request_ids.prefix + request_id.encode()
+            octets = request_id.encode()
+            self.encoder.id_field = service.request_ids.prefix + octets
+        exchange.number = service.slot.request_started(now, head.method, head.raw_path, octets)
         return self._template if not self.trusted else self._find_origin(head)
 
     def _find_origin(self, head: RequestHead) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class Exchange:
 
     __slots__ = (
         "_carrier", "_chunks", "_handed_over", "_trailers", "_waiters", "body_complete", "buffered", "called", "head",
-        "half_closed", "phase", "request_id", "started", "task", "told_of_disconnect",
+        "half_closed", "number", "phase", "request_id", "started", "task", "told_of_disconnect",
     )  # fmt: skip
 
     _trailers: list[Sequence[bytes]]
@@ -97,6 +97,7 @@ class Exchange:
         self.head = head
         self.phase = START
         self.started = 0.0  # when the application was called
+        self.number = 0  # in the scoreboard
         self.request_id: str | None = None
         self.called = False  # the application, which may not be through with it when the client is
         self.task: asyncio.Task[None] | None = None

@@ -10,6 +10,7 @@ from appserver.engine.exchange import DONE, GONE, ClientDisconnected, Exchange
 from appserver.engine.service import Service
 from appserver.errors import RequestError
 from appserver.http.head import RequestHead
+from appserver.telemetry.serving import SESSION
 from appserver.telemetry.task_stacks import describe_stack
 
 if TYPE_CHECKING:
@@ -60,9 +61,9 @@ def report_session_failure(
     if error is not None:
         event = "application ended the worker" if isinstance(error, ENDS_WORKER) else "application failed"
         _skip_own_frames(error)
-        service.logger.error(event, method="WEBSOCKET", path=head.path, detail=detail, exc_info=error)
+        service.logger.error(event, method=SESSION, path=head.path, detail=detail, exc_info=error)
     else:
-        service.logger.error("application failed", method="WEBSOCKET", path=head.path, detail=detail)
+        service.logger.error("application failed", method=SESSION, path=head.path, detail=detail)
 
 
 def report_timeout(service: Service, exchange: Exchange | Session, error: RequestError) -> None:

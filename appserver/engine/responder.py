@@ -137,7 +137,7 @@ class Responder(Link):
         self._finish_by = NEVER
         exchange.enter(phase)
         try:
-            service.slot.request_finished(exchange.head.method, status, seconds, received, sent)
+            service.slot.request_finished(exchange.number, exchange.head.method, status, seconds, received, sent)
             if service.access_log is not None:
                 service.access_log.request(
                     exchange.head, self._client, status, seconds, received, sent, outcome, exchange.request_id

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 from appserver.asgi.types import ASGIApplication
 from appserver.engine.acceptor import Acceptor
 from appserver.engine.admission import Admission
-from appserver.engine.exchange import Exchange
+from appserver.engine.exchange import DONE, Exchange
 from appserver.engine.listener import Listener
 from appserver.engine.request_id import make_request_ids
 from appserver.engine.service import Logger, Service
 from appserver.engine.waiters import Waiters
 from appserver.settings import HTTPSettings, ProxySettings, RequestIDSettings, WebSocketSettings, WorkersSettings
 from appserver.telemetry.access_log import AccessLog
-from appserver.telemetry.slot import Serving, WorkerSlot
+from appserver.telemetry.serving import SESSION, Serving
+from appserver.telemetry.slot import WorkerSlot
 from appserver.tls import ServerTLS
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class Server:
         """The same for WebSocket sessions, of which there may be thousands with nothing to do."""
         now = self._service.clock()
         return [
-            Running("WEBSOCKET", session.head.path, now - session.started, session.task, session.request_id)
+            Running(SESSION, session.head.path, now - session.started, session.task, session.request_id)
             for session in sorted(self._service.sessions, key=lambda session: session.started)
             if session.task is not None
         ]
@@ -170,10 +171,19 @@ class Server:
         sessions = heapq.nsmallest(rest, list(self._service.sessions), key=lambda session: session.started)
         return [
             *(
-                Serving(exchange.head.method, exchange.head.path, exchange.started, exchange.request_id)
+                Serving(
+                    exchange.head.method,
+                    exchange.head.path,
+                    exchange.started,
+                    exchange.request_id,
+                    exchange.number if exchange.phase < DONE else 0,
+                )
                 for exchange in requests
             ),
-            *(Serving("WEBSOCKET", session.head.path, session.started, session.request_id) for session in sessions),
+            *(
+                Serving(SESSION, session.head.path, session.started, session.request_id, session.number)
+                for session in sessions
+            ),
         ]
 
     def cancel(self) -> None:

@@ -29,6 +29,7 @@ from appserver.http.response import ResponseError, error_response
 from appserver.http.switching import switching_protocols
 from appserver.proxy import Address
 from appserver.telemetry.logs import REQUEST_ID
+from appserver.telemetry.serving import SESSION
 from appserver.websocket.handshake import is_attempt, shake_hands
 from appserver.websocket.protocol import BINARY, TEXT, FrameProtocol
 
@@ -58,14 +59,15 @@ class Session(SessionLink):
         self.started = now = service.clock()
         self._finish_by = self.deadline = now + service.request_timeout
         self.encoder.begin(self.head.method, self.head.http_version, keep_alive=False)
-        service.slot.request_started()
+        octets = b"" if self.request_id is None else self.request_id.encode()
+        self.number = service.slot.request_started(now, SESSION, self.head.raw_path, octets)
         service.sessions.add(self)
         if rest:
             self._take_early(rest)
         scope = websocket_scope(template, self.head, self._client, service.state, self._handshake.subprotocols)
         if service.request_ids is not None and self.request_id is not None:
             scope["state"]["request_id"] = self.request_id
-            self.encoder.id_field = service.request_ids.prefix + self.request_id.encode()
+            self.encoder.id_field = service.request_ids.prefix + octets
         running = self._run(service.application, scope)
         task = start_task(running, loop=service.loop, context=service.context.copy())
         self.task = None if task.done() else task

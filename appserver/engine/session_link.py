@@ -42,13 +42,14 @@ class SessionLink(Link):
     __slots__ = (
         "_client", "_early", "_handshake", "_message_by", "_messages_then", "_ping_due", "_pong_due", "_receivers",
         "close_code", "close_reason", "closed_by_application", "disconnect", "encoder", "head", "messages_received",
-        "messages_sent", "octets_received", "octets_sent", "phase", "protocol", "request_id", "started", "task",
+        "messages_sent", "number", "octets_received", "octets_sent", "phase", "protocol", "request_id", "started", "task",
     )  # fmt: skip
 
     def __init__(self, service: Service, head: RequestHead, handshake: Handshake) -> None:
         super().__init__(service)
         self._client: Address | None = None
         self.request_id: str | None = None
+        self.number = 0  # in the scoreboard, until the handshake is complete
         self._handshake = handshake
         self.head = head
         self.encoder = ResponseEncoder(service.defaults)
@@ -288,7 +289,8 @@ class SessionLink(Link):
         received, sent = self._received, self._sent
         self._received = self._sent = 0
         self.octets_received, self.octets_sent = received, sent
-        service.slot.request_finished(self.head.method, status, seconds, received, sent)
+        service.slot.request_finished(self.number, self.head.method, status, seconds, received, sent)
+        self.number = 0
         if status != 101 and service.access_log is not None:
             service.access_log.request(
                 self.head, self._client, status, seconds, received, sent, outcome, self.request_id

@@ -80,7 +80,7 @@ class Commands:
             shown["cpu_seconds"] = processor_time(worker.pid) if worker.pid is not None else 0.0
             shown["running"] = [
                 {"method": method, "path": path, "age_seconds": round(now - since, 3), "request_id": request_id}
-                for method, path, since, request_id in slot.serving
+                for method, path, since, request_id, _ in slot.serving
             ]
         return {
             **status,

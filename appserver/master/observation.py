@@ -12,6 +12,7 @@ from appserver.master.memory import OutOfMemoryKills
 from appserver.master.workers import WorkerHandle
 from appserver.supervision.events import Request, Sample, WorkerExited
 from appserver.telemetry.scoreboard import Scoreboard
+from appserver.telemetry.serving import Serving
 
 
 class Losing(Protocol):
@@ -43,20 +44,20 @@ class Observer:
 
     def serving(self, worker: WorkerHandle) -> tuple[Request, ...]:
         """What the worker is serving, as it was last seen."""
-        now = time.monotonic()
-        found = self._scoreboard.slot(worker.number - 1).serving
-        return tuple(Request(method, path, now - since, request_id) for method, path, since, request_id in found)
+        return _requests(self._scoreboard.slot(worker.number - 1).serving)
 
     def examine(self, event: WorkerExited, worker: WorkerHandle) -> WorkerExited:
         """Add what can still be known of the worker, and move its numbers to the totals: its slot is free afterwards."""
         oom = event.status.signal == signal.SIGKILL and not worker.killed and self._oom_kills.claim(time.monotonic())
         slot = self._scoreboard.slot(worker.number - 1)
+        certain, uncertain = map(_requests, slot.last_seen())
         examined = replace(
-            event,
-            oom=oom,
-            serving=self.serving(worker),
-            serving_is_current=slot.serving_is_current,
-            in_progress=slot.in_progress,
+            event, oom=oom, serving=certain, served_shortly_before=uncertain, in_progress=slot.in_progress
         )
         self._scoreboard.retire(worker.number - 1, worker.child.cpu_seconds if worker.child else 0.0)
         return examined
+
+
+def _requests(found: Iterable[Serving]) -> tuple[Request, ...]:
+    now = time.monotonic()
+    return tuple(Request(method, path, now - since, request_id) for method, path, since, request_id, _ in found)

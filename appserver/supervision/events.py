@@ -138,16 +138,16 @@ class WorkerFailed:
 class WorkerExited:
     """The worker has been reaped.
 
-    `oom` if the kernel is known to have killed it for want of memory. `serving` is what it was last seen to serve, half a
-    second before or less: all of it was still under way if `serving_is_current`. `in_progress` is the number of requests
-    that were.
+    `oom` if the kernel is known to have killed it for want of memory. `serving` is what it was serving, as far as that is
+    known; `in_progress` the number of requests of which it was so. What it `served_shortly_before`, half a second before
+    or less, may have been among them.
     """
 
     worker: WorkerId
     status: ExitStatus
     oom: bool = False
     serving: tuple[Request, ...] = ()
-    serving_is_current: bool = True
+    served_shortly_before: tuple[Request, ...] = ()
     in_progress: int = 0
 
 

@@ -47,21 +47,16 @@ def status_fields(status: ExitStatus) -> dict[str, object]:
     return {} if status.code is None else {"exit_code": status.code}
 
 
-def serving_fields(requests: Iterable[Request]) -> dict[str, object]:
+def serving_fields(requests: Iterable[Request], name: str = "serving") -> dict[str, object]:
     """What a worker was serving, as a field of a log record; empty if that was nothing."""
     serving = [_describe_request(found) for found in requests]
-    return {"serving": serving} if serving else {}
+    return {name: serving} if serving else {}
 
 
 def last_serving_fields(event: WorkerExited) -> dict[str, object]:
-    """What a worker was serving when it died, as fields of a log record: what is certain, under names that say so.
-
-    A request that kills its worker at once has not been seen by then; it is one of `in_progress`.
-    """
-    fields = serving_fields(event.serving)
-    if fields and not event.serving_is_current:
-        fields = {"served_shortly_before": fields["serving"]}
-    if event.in_progress > len(event.serving) or (event.in_progress and not event.serving_is_current):
+    """What a worker was serving when it died, as fields of a log record: what is certain, under names that say so."""
+    fields = serving_fields(event.serving) | serving_fields(event.served_shortly_before, "served_shortly_before")
+    if event.served_shortly_before or event.in_progress > len(event.serving):
         fields["in_progress"] = event.in_progress
     return fields
 

@@ -8,7 +8,7 @@
 
 A cell is eight bytes, aligned, an int64 or a float64 in the byte order of the machine. A field of several cells counts
 by labels: its axes say which, the last one varying fastest. A text is as many octets as its length says, in cells one
-behind the other.
+behind the other; a record is what `serving` makes of its cells.
 
 The description is the table as JSON. It lies in the mapping, so a mapping can be understood without the program that
 made it, and one that was laid out differently is recognised, whatever the difference is.
@@ -24,6 +24,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Literal
+
+from appserver.telemetry.serving import ENTRY_CELLS, MAX_BEGUN
 
 MAGIC = b"ASGI\x00\xf0sb"
 # Raised when the meaning of the same table changes; a change of the table itself shows in the description.
@@ -93,10 +95,10 @@ class Field:
 
     name: str
     place: Place
-    type: Literal["int", "float", "text"] = "int"
+    type: Literal["int", "float", "text", "record"] = "int"
     axes: tuple[Axis, ...] = ()
     cells: int = 1
-    """How many it takes for each combination of labels: more than one for a text, the first of which is its length."""
+    """How many it takes for each combination of labels: more than one for records, and for a text, whose first is its length."""
 
     @property
     def size(self) -> int:
@@ -149,7 +151,8 @@ def table(buckets: Sequence[float]) -> tuple[Field, ...]:
         Field("started_at", "gauge", "float"),
         Field("heartbeat_at", "gauge", "float"),
         Field("loop_lag", "gauge", "float"),
-        # What is being served: for people, and for the report if the worker dies.
+        # What is being served: for people, and for the report if the worker dies (see `serving`).
+        Field("begun", "gauge", "record", cells=MAX_BEGUN * ENTRY_CELLS),
         Field("serving", "gauge", "text", cells=256),
     )
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import NamedTuple
 
 from appserver.telemetry.layout import FIRST_STATUS, LAST_STATUS, OTHER, Layout
+from appserver.telemetry.serving import (
+    ENTRY,
+    ENTRY_CELLS,
+    MAX_BEGUN,
+    SESSION,
+    Serving,
+    decode_list,
+    encode_list,
+    merge,
+    read_ring,
+)
 
 
 class WorkerState(IntEnum):
@@ -26,18 +35,8 @@ _STATES = frozenset(WorkerState)
 HEARTBEAT_INTERVAL = 0.5
 """Seconds between two heartbeats; the master looks about once a second."""
 
-# Of what is being served: so many requests, and so much of each path.
-MAX_SERVING = 16
-MAX_PATH = 200
-
-
-class Serving(NamedTuple):
-    """A request that is being served, since `since` (time.monotonic(), which all processes share)."""
-
-    method: str
-    path: str
-    since: float
-    request_id: str | None = None
+_write_entry = ENTRY.pack_into
+_ENTRY_SIZE = ENTRY.size
 
 
 class WorkerSlot:
@@ -58,6 +57,7 @@ class WorkerSlot:
 
         # Where the cells of the request path lie; the others are looked up by name.
         self._requests_started = self._cell("requests_started")
+        self._number = 0  # of the request that began last
         self._durations = self._cell("durations")
         self._duration_sum = self._cell("duration_sum")
         self._bounds = layout.buckets
@@ -78,6 +78,9 @@ class WorkerSlot:
         ((_, reasons),) = layout.fields["rejected"].axes
         self._rejected = {reason: self._cell("rejected") + offset for offset, reason in enumerate(reasons)}
 
+        begun = self._cell("begun")
+        self._begun = begun
+        self._ring = ints[begun : begun + layout.fields["begun"].size].cast("B")
         serving = self._cell("serving")
         self._serving_length = serving
         self._serving = ints[serving + 1 : serving + layout.fields["serving"].size].cast("B")
@@ -87,6 +90,7 @@ class WorkerSlot:
 
     def begin(self, *, pid: int, generation: int, started_at: float | None = None) -> None:
         """Take the slot, which is free: BOOTING, no heartbeat yet. `started_at` is seconds since the epoch."""
+        self._number = self._ints[self._requests_started]
         self._ints[self._cell("pid")] = pid
         self._ints[self._cell("generation")] = generation
         self._floats[self._cell("started_at")] = time.time() if started_at is None else started_at
@@ -115,12 +119,17 @@ class WorkerSlot:
         least = min(filter(None, self._loads), default=0)
         return max(0, self._ints[self._load] - least)
 
-    def request_started(self) -> None:
-        self._ints[self._requests_started] += 1
+    def request_started(self, now: float, method: str, raw_path: bytes, request_id: bytes = b"") -> int:
+        """Note what is served from `now` on (time.monotonic()); returns the number by which `request_finished` knows it."""
+        self._number = number = self._number + 1
+        self._ints[self._requests_started] = number
+        _write_entry(self._ring, number % MAX_BEGUN * _ENTRY_SIZE, number, now, method.encode(), request_id, raw_path)
+        return number
 
-    def request_finished(self, method: str, status: int, seconds: float, received: int, sent: int) -> None:
+    def request_finished(self, number: int, method: str, status: int, seconds: float, received: int, sent: int) -> None:
         """Count a request that `request_started` announced; `status` is 0 where no response was begun."""
         ints = self._ints
+        ints[self._begun + number % MAX_BEGUN * ENTRY_CELLS] = 0
         row = self._rows.get(method) or self._rows[OTHER]
         ints[row + (status if FIRST_STATUS <= status <= LAST_STATUS else self._unusual)] += 1
         # Most requests are quick, and the comparison costs a third of the search.
@@ -204,45 +213,37 @@ class WorkerSlot:
 
     @property
     def serving(self) -> list[Serving]:
-        """What was being served half a second ago, or sooner, the oldest first: some of it, if it is much.
+        """What is being served, the oldest first, then sessions: some of it, if it is much.
 
-        Empty, too, if the worker has died while it wrote this, or has not written what it should.
+        A request that has ended within the last half second may be among it.
         """
-        return self._read_serving()[1]
+        certain, uncertain = self.last_seen()
+        return merge(uncertain, certain)
 
-    @property
-    def serving_is_current(self) -> bool:
-        """Whether no request has finished since `serving` was written: then all of that is still under way."""
-        return self._read_serving()[0] == self.requests
+    def last_seen(self) -> tuple[list[Serving], list[Serving]]:
+        """What is being served, or was when the worker died, as far as that is known; and what may have ended before.
 
-    def _read_serving(self) -> tuple[int, list[Serving]]:
-        length = self._ints[self._serving_length]
-        try:
-            finished, found = json.loads(bytes(self._serving[: max(0, length)]) or b"[0, []]")
-            return int(finished), [
-                Serving(str(method), str(path), float(since), None if request_id is None else str(request_id))
-                for method, path, since, request_id in found[:MAX_SERVING]
-            ]
-        except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
-            return -1, []
+        Both are empty where the worker has not written what it should.
+        """
+        begun = read_ring(self._ring)
+        finished, listed = decode_list(bytes(self._serving[: max(0, self._ints[self._serving_length])]) or b"[-1, []]")
+        if finished == self.requests:  # none has ended since that was written
+            return merge(listed, begun), []
+        known = {found.number for found in begun}
+        some_are_unknown = self.in_progress > len(begun)
+        sessions = [found for found in listed if found.method == SESSION and not found.number]
+        others = [found for found in listed if found.method != SESSION and found.number not in known]
+        return merge(sessions, begun), [found for found in others if some_are_unknown or not found.number]
 
     def show_serving(self, requests: Sequence[Serving], finished: int) -> None:
-        """Show what is being served; `finished` is what `requests` of this slot was before that was looked at."""
+        """List what is being served; `finished` is what `requests` of this slot was before that was looked at."""
         length = self._serving_length
-        if not requests:
-            self._ints[length] = 0
-            return
-        shown = [
-            (method, path[:MAX_PATH], round(since, 3), request_id)
-            for method, path, since, request_id in requests[:MAX_SERVING]
-        ]
-        while len(text := json.dumps((finished, shown)).encode()) > len(self._serving):
-            shown.pop()
-        self._ints[length] = (
-            0  # whoever looks now, or finds it after a sudden death, sees nothing rather than half of it
-        )
-        self._serving[: len(text)] = text
-        self._ints[length] = len(text)
+        # Whoever looks now, or finds it after a sudden death, sees nothing rather than half of it.
+        self._ints[length] = 0
+        if requests:
+            text = encode_list(requests, finished, len(self._serving))
+            self._serving[: len(text)] = text
+            self._ints[length] = len(text)
 
     @property
     def past_cpu_seconds(self) -> float:

@@ -12,7 +12,8 @@ from appserver.settings import Settings
 from appserver.telemetry.access_log import AccessLog
 from appserver.telemetry.logs import configure, handle_loop_exceptions
 from appserver.telemetry.scoreboard import WorkerSlot
-from appserver.telemetry.slot import HEARTBEAT_INTERVAL, MAX_SERVING
+from appserver.telemetry.serving import MAX_SERVING
+from appserver.telemetry.slot import HEARTBEAT_INTERVAL
 from appserver.worker.messages import Fork
 
 # Seconds between two flushes of the access log.

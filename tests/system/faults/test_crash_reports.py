@@ -54,6 +54,18 @@ def test_a_worker_that_has_crashed_is_reported_with_its_stacks_too(start_server:
     assert "Segmentation fault" in server.log.matching("worker crashed")[0]["stacks"]
 
 
+def test_a_request_that_kills_its_worker_at_once_is_named(start_server: StartServer) -> None:
+    server = start_server(faulty({"count": 1}), files=files())
+    with server.address.connect() as bystander, server.address.connect() as killer:
+        bystander.sendall(b"GET /sleep/600 HTTP/1.1\r\nHost: test\r\n\r\n")
+        assert server.request("/").text == "hello"
+        killer.sendall(b"GET /die HTTP/1.1\r\nHost: test\r\n\r\n")
+        record = server.log.wait_for("worker exited")
+    assert [found["path"] for found in record["serving"]] == ["/sleep/600", "/die"]
+    assert all(len(found["request_id"]) == 32 for found in record["serving"])
+    assert "in_progress" not in record
+
+
 def test_a_worker_that_has_served_all_has_nothing_to_report(start_server: StartServer) -> None:
     server = start_server()
     assert server.request("/sleep/1").text == "slept"

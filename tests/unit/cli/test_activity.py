@@ -96,7 +96,7 @@ def test_it_says_why_the_server_is_not_ready() -> None:
 
 
 def test_it_fits_the_terminal_and_says_what_did_not() -> None:
-    running = [{"method": "GET", "path": "/" + "x" * 500, "age_seconds": float(age)} for age in range(16)]
+    running = [{"method": "GET", "path": "/" + "x" * 500, "age_seconds": float(age)} for age in range(1, 17)]
     lines = view(look(1.0, worker()), look(2.0, worker(running=running)), width=60, height=12).splitlines()
     assert len(lines) == 12
     assert max(map(len, lines)) <= 60

@@ -17,7 +17,7 @@ from appserver.master.workers import WorkerHandle
 from appserver.supervision.events import ExitStatus, WorkerExited
 from appserver.telemetry.output import Destination, LogOutput
 from appserver.telemetry.scoreboard import Scoreboard
-from appserver.telemetry.slot import Serving
+from appserver.telemetry.serving import Serving
 from appserver.worker.messages import Channel
 
 SIGKILL, SIGSEGV = ExitStatus(signal=signal.SIGKILL), ExitStatus(signal=signal.SIGSEGV)
@@ -47,8 +47,8 @@ def observe(board: Scoreboard, counter: Path, act: Callable[[Observer, WorkerHan
         output = LogOutput(Destination.file(Path(os.devnull), "logging.file"))
         slot = board.slot(0)
         slot.begin(pid=1, generation=1)
-        slot.request_started()
-        slot.request_finished("GET", 200, 0.01, 10, 20)
+        slot.request_started(0.0, "GET", b"/")
+        slot.request_finished(1, "GET", 200, 0.01, 10, 20)
         slot.show_serving([Serving("GET", "/report", 1.0)], slot.requests)
         try:
             return act(Observer(board, output, OutOfMemoryKills(counter.parent, counter.parent / "membership")), worker)

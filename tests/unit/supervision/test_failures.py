@@ -56,8 +56,8 @@ def test_what_a_dead_worker_was_serving_is_in_its_record_and_its_exit_is_counted
 def test_what_may_have_finished_before_a_death_is_not_called_its_victim() -> None:
     driver = Driver().boot()
     innocent = (Request("GET", "/innocent", 1.0),)
-    driver.send(WorkerExited(1, ExitStatus(code=9), serving=innocent, serving_is_current=False, in_progress=1))
-    driver.send(WorkerExited(2, ExitStatus(code=9), serving=innocent, serving_is_current=True, in_progress=3))
+    driver.send(WorkerExited(1, ExitStatus(code=9), served_shortly_before=innocent, in_progress=1))
+    driver.send(WorkerExited(2, ExitStatus(code=9), serving=innocent, in_progress=3))
     uncertain, certain = (record.fields for record in driver.logs("worker exited"))
     assert "serving" not in uncertain
     assert uncertain["served_shortly_before"] == [{"method": "GET", "path": "/innocent", "age_seconds": 1.0}]

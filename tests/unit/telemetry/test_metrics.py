@@ -82,11 +82,11 @@ def test_counts_and_figures_come_out_as_they_are(board: Scoreboard) -> None:
     slot = begin(board)
     slot.state = WorkerState.READY
     for seconds in (0.05, 0.1, 0.5, 7.0):
-        slot.request_started()
-        slot.request_finished("GET", 200, seconds, 100, 1000)
-    slot.request_started()
-    slot.request_finished("BREW", 0, 0.0, 1, 2)
-    slot.request_started()
+        slot.request_started(0.0, "GET", b"/")
+        slot.request_finished(1, "GET", 200, seconds, 100, 1000)
+    slot.request_started(0.0, "GET", b"/")
+    slot.request_finished(1, "BREW", 0, 0.0, 1, 2)
+    slot.request_started(0.0, "GET", b"/")
     slot.connection_opened()
     slot.rejected("overload")
     slot.message_sent()

@@ -27,7 +27,7 @@ class TestRetiring:
         slot = begin(board)
         slot.state = WorkerState.READY
         serve(slot)
-        slot.request_started()
+        slot.request_started(0.0, "GET", b"/")
         slot.connection_opened()
         board.retire(0, cpu_seconds=1.5)
         totals = board.totals()

@@ -37,8 +37,8 @@ def started(board: Scoreboard, program: str) -> Iterator[subprocess.Popen[bytes]
 def test_numbers_survive_the_sudden_death_of_the_worker(board: Scoreboard) -> None:
     serve = """
 while True:
-    slot.request_started()
-    slot.request_finished("GET", 200, 0.25, 1, 2)
+    slot.request_started(0.0, "GET", b"/")
+    slot.request_finished(1, "GET", 200, 0.25, 1, 2)
 """
     slot = board.slot(0)
     with started(board, serve) as worker:
@@ -77,7 +77,7 @@ def test_a_master_killed_while_it_retires_workers_leaves_numbers_that_are_right(
 
     retire = """
 while True:
-    slot.request_finished("GET", 200, 0.0, 0, 0)
+    slot.request_finished(1, "GET", 200, 0.0, 0, 0)
     board.retire(0)
     slot.begin(pid=os.getpid(), generation=1)
 """

@@ -7,7 +7,6 @@ import math
 import pytest
 
 from appserver.telemetry.scoreboard import Scoreboard, WorkerSlot, WorkerState
-from appserver.telemetry.slot import MAX_PATH, MAX_SERVING, Serving
 from tests.unit.telemetry.workers import begin, serve
 
 
@@ -66,10 +65,10 @@ class TestCounting:
     def test_what_has_begun_and_not_ended_is_in_progress(self, board: Scoreboard) -> None:
         slot = begin(board)
         for _ in range(3):
-            slot.request_started()
+            slot.request_started(0.0, "GET", b"/")
             slot.connection_opened()
             slot.session_opened()
-        slot.request_finished("GET", 200, 0.0, 0, 0)
+        slot.request_finished(1, "GET", 200, 0.0, 0, 0)
         slot.connection_closed()
         slot.session_closed()
         totals = board.totals()
@@ -174,63 +173,3 @@ class TestLoad:
         assert first.connections_ahead() == 1
         board.retire(third.index)
         assert first.connections_ahead() == 0
-
-
-class TestServing:
-    def test_what_is_shown_is_what_others_see(self, board: Scoreboard) -> None:
-        slot = begin(board)
-        assert slot.serving == []
-        requests = [Serving("GET", "/a", 1.25), Serving("POST", "/\N{SNOWMAN}\udcff", 2.5)]
-        slot.show_serving(requests, slot.requests)
-        assert Scoreboard.attach(board.fd).slot(slot.index).serving == requests
-        slot.show_serving([], slot.requests)
-        assert slot.serving == []
-
-    def test_it_is_current_until_a_request_finishes(self, board: Scoreboard) -> None:
-        slot = begin(board)
-        slot.request_started()
-        slot.show_serving([Serving("GET", "/a", 1.25)], slot.requests)
-        current = [slot.serving_is_current]
-        slot.request_started()
-        current.append(slot.serving_is_current)
-        slot.request_finished("GET", 200, 0.1, 10, 20)
-        current.append(slot.serving_is_current)
-        assert current == [True, True, False]
-        assert slot.in_progress == 1
-
-    def test_of_many_and_of_long_ones_the_oldest_are_shown_as_far_as_there_is_room(self, board: Scoreboard) -> None:
-        slot = begin(board)
-        slot.show_serving([Serving("GET", f"/{number}", 1.0) for number in range(100)], slot.requests)
-        assert [found.path for found in slot.serving] == [f"/{number}" for number in range(MAX_SERVING)]
-        slot.show_serving(
-            [Serving("GET", "/" + "\N{SNOWMAN}" * 1000, float(number)) for number in range(100)], slot.requests
-        )
-        assert [found.since for found in slot.serving] == [0.0]
-        assert len(slot.serving[0].path) == MAX_PATH
-
-    def test_it_is_gone_with_the_worker(self, board: Scoreboard) -> None:
-        slot = begin(board)
-        slot.show_serving([Serving("GET", "/", 1.0)], slot.requests)
-        board.retire(slot.index)
-        assert slot.serving == []
-
-    @pytest.mark.parametrize(
-        "text",
-        [
-            b"",
-            b"[[",
-            b"1",
-            b"[1]",
-            b"{}",
-            b'[["GET"]]',
-            b'[["GET", "/", "soon"]]',
-            b'[["GET", "/", 1%s]]' % (b"0" * 400),
-            b"[" * 2000,
-        ],
-    )
-    @pytest.mark.parametrize("claimed", [0, None, -1, 1 << 40])
-    def test_nonsense_from_a_worker_is_nothing(self, board: Scoreboard, text: bytes, claimed: int | None) -> None:
-        slot = begin(board)
-        slot._serving[: len(text)] = text
-        slot._ints[slot._serving_length] = len(text) if claimed is None else claimed
-        assert slot.serving == []

@@ -14,5 +14,5 @@ def begin(board: Scoreboard, index: int = 0) -> WorkerSlot:
 
 
 def serve(slot: WorkerSlot, method: str = "GET", status: int = 200, seconds: float = 0.05) -> None:
-    slot.request_started()
-    slot.request_finished(method, status, seconds, 100, 200)
+    number = slot.request_started(0.0, method, b"/")
+    slot.request_finished(number, method, status, seconds, 100, 200)
