@@ -144,6 +144,8 @@ class Exchange:
             if self._waiters is None:
                 self._waiters = Waiters(asyncio.get_running_loop())
             await self._waiters.wait()
+        if self.told_of_disconnect:
+            await asyncio.sleep(0)  # an application that asks for ever has to let others have their turn
         self.told_of_disconnect = True
         return {"type": "http.disconnect"}
 

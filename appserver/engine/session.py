@@ -48,13 +48,14 @@ MESSAGES: Final = {
 class Session(SessionLink):
     """`receive` and `send` of one session."""
 
-    __slots__ = ("_announced",)
+    __slots__ = ("_announced", "_told_of_disconnect")
 
     def begin(self, connection: Link, client: Address | None, template: dict[str, Any], rest: bytes) -> None:
         """Take the connection over, with what has arrived behind the head, and call the application."""
         service = self._service
         self._client = client
         self._announced = False  # the application has been told that a client wants to connect
+        self._told_of_disconnect = False
         connection.hand_over(self)
         self.started = now = service.clock()
         self._finish_by = self.deadline = now + service.request_timeout
@@ -100,6 +101,9 @@ class Session(SessionLink):
                     return {"type": "websocket.receive", "text": message}
                 return {"type": "websocket.receive", "bytes": message}
             if self.disconnect is not None:
+                if self._told_of_disconnect:
+                    await asyncio.sleep(0)  # as in `Exchange.receive`
+                self._told_of_disconnect = True
                 return self.disconnect.copy()
             if protocol is not None and protocol.held:
                 # Others have their turn first: what is held may keep an application that never waits busy for seconds.

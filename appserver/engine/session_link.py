@@ -49,7 +49,7 @@ class SessionLink(Link):
         super().__init__(service)
         self._client: Address | None = None
         self.request_id: str | None = None
-        self.number = 0  # in the scoreboard, until the handshake is complete
+        self.number = 0  # in the scoreboard
         self._handshake = handshake
         self.head = head
         self.encoder = ResponseEncoder(service.defaults)
@@ -110,7 +110,6 @@ class SessionLink(Link):
         self._ping_due = now + service.session_limits.ping_interval
         self._read_by = min(self._ping_due, now + service.session_limits.message_timeout)
         self._set_deadline()
-        service.slot.session_opened()
         early, self._early = self._early, []
         if early:
             protocol.receive_data(b"".join(early))
@@ -262,7 +261,7 @@ class SessionLink(Link):
         assert self.protocol is not None
         self.protocol.discard_unfinished()  # the application may go on for hours
         service = self._service
-        service.slot.session_closed()
+        service.slot.session_closed(self.number)
         self._settle()
         if service.access_log is not None:
             received, sent = self.octets_received, self.octets_sent
@@ -283,14 +282,16 @@ class SessionLink(Link):
             self._wake()
 
     def _count_request(self, status: int, outcome: str | None = None) -> None:
-        """Count the request that the handshake was; if it has led to no session, it has an access line, too."""
+        """Count the request that the handshake was, and the session; without one, the request has an access line."""
         service = self._service
         seconds = service.clock() - self.started
         received, sent = self._received, self._sent
         self._received = self._sent = 0
         self.octets_received, self.octets_sent = received, sent
-        service.slot.request_finished(self.number, self.head.method, status, seconds, received, sent)
-        self.number = 0
+        number = self.number
+        if status == 101:
+            self.number = service.slot.session_opened(number)
+        service.slot.request_finished(number, self.head.method, status, seconds, received, sent)
         if status != 101 and service.access_log is not None:
             service.access_log.request(
                 self.head, self._client, status, seconds, received, sent, outcome, self.request_id

@@ -9,7 +9,7 @@ what takes so long that somebody may ask for it is found there.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import isfinite
 from operator import attrgetter
 from struct import Struct
@@ -25,7 +25,7 @@ SESSION = "WEBSOCKET"
 
 _ID_SIZE = 64
 ENTRY = Struct(f"@qd16p{_ID_SIZE}p160p")
-"""A place of the ring: number (0: the request has ended), since when, method, id, raw path. The latter are cut to fit."""
+"""A place of the ring: number (0: it has ended), since when, method, id, raw path. The latter are cut to fit."""
 MAX_BEGUN = 16
 ENTRY_CELLS = ENTRY.size // 8
 
@@ -33,8 +33,8 @@ ENTRY_CELLS = ENTRY.size // 8
 class Serving(NamedTuple):
     """A request that is being served, since `since` (time.monotonic(), which all processes share).
 
-    `number` is what `WorkerSlot.request_started` gave. It is 0 for a session, and for a request whose response is complete
-    while the application is still at work on it.
+    `number` is what `WorkerSlot.request_started` gave, and for a session what `session_opened` gave, which is negative. It
+    is 0 for a request whose response is complete while the application is still at work on it.
     """
 
     method: str
@@ -45,8 +45,8 @@ class Serving(NamedTuple):
 
 
 def read_ring(ring: memoryview) -> list[Serving]:
-    """The requests in the ring that have not ended, in the order in which they began."""
-    entries: list[tuple[int, float, bytes, bytes, bytes]] = sorted(ENTRY.iter_unpack(ring))
+    """The requests and sessions in the ring that have not ended, in no order."""
+    entries: Iterator[tuple[int, float, bytes, bytes, bytes]] = ENTRY.iter_unpack(ring)
     return [
         Serving(
             method.decode("ascii", "replace"),
@@ -57,7 +57,7 @@ def read_ring(ring: memoryview) -> list[Serving]:
             number,
         )
         for number, since, method, request_id, path in entries
-        if number > 0 and isfinite(since)
+        if number and isfinite(since)
     ]
 
 

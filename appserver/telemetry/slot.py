@@ -12,7 +12,6 @@ from appserver.telemetry.serving import (
     ENTRY,
     ENTRY_CELLS,
     MAX_BEGUN,
-    SESSION,
     Serving,
     decode_list,
     encode_list,
@@ -129,7 +128,9 @@ class WorkerSlot:
     def request_finished(self, number: int, method: str, status: int, seconds: float, received: int, sent: int) -> None:
         """Count a request that `request_started` announced; `status` is 0 where no response was begun."""
         ints = self._ints
-        ints[self._begun + number % MAX_BEGUN * ENTRY_CELLS] = 0
+        place = self._begun + number % MAX_BEGUN * ENTRY_CELLS
+        if ints[place] == number:  # otherwise it is another one's by now
+            ints[place] = 0
         row = self._rows.get(method) or self._rows[OTHER]
         ints[row + (status if FIRST_STATUS <= status <= LAST_STATUS else self._unusual)] += 1
         # Most requests are quick, and the comparison costs a third of the search.
@@ -144,12 +145,21 @@ class WorkerSlot:
         self._ints[self._received] += received
         self._ints[self._sent] += sent
 
-    def session_opened(self) -> None:
+    def session_opened(self, number: int) -> int:
+        """Count a session, which a request becomes before it is finished; returns what `session_closed` knows it by."""
         self._ints[self._sessions] += 1
         self._ints[self._sessions_open] += 1
+        self._replace_number(number, -number)
+        return -number
 
-    def session_closed(self) -> None:
+    def session_closed(self, number: int) -> None:
         self._ints[self._sessions_open] -= 1
+        self._replace_number(number, 0)
+
+    def _replace_number(self, old: int, new: int) -> None:
+        place = self._begun + abs(old) % MAX_BEGUN * ENTRY_CELLS
+        if self._ints[place] == old:
+            self._ints[place] = new
 
     def messages_received(self, count: int) -> None:
         self._ints[self._messages] += count
@@ -227,13 +237,16 @@ class WorkerSlot:
         """
         begun = read_ring(self._ring)
         finished, listed = decode_list(bytes(self._serving[: max(0, self._ints[self._serving_length])]) or b"[-1, []]")
-        if finished == self.requests:  # none has ended since that was written
-            return merge(listed, begun), []
+        none_has_finished = finished == self.requests  # since that was written
         known = {found.number for found in begun}
-        some_are_unknown = self.in_progress > len(begun)
-        sessions = [found for found in listed if found.method == SESSION and not found.number]
-        others = [found for found in listed if found.method != SESSION and found.number not in known]
-        return merge(sessions, begun), [found for found in others if some_are_unknown or not found.number]
+        some_are_unknown = self.in_progress > sum(number > 0 for number in known)
+        certain, uncertain = [], []
+        for found in listed:
+            if found.number in known or (found.number > 0 and none_has_finished):
+                certain.append(found)
+            elif found.number <= 0 or some_are_unknown:
+                uncertain.append(found)
+        return merge(certain, begun), uncertain
 
     def show_serving(self, requests: Sequence[Serving], finished: int) -> None:
         """List what is being served; `finished` is what `requests` of this slot was before that was looked at."""

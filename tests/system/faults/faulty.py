@@ -55,6 +55,9 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
         return
     misdeed = MISDEEDS.get(action)
     if misdeed is not None:
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
         (HERE / f"reached-{os.getpid()}-{action}").touch()
         await misdeed(*rest)
         scope = {**scope, "path": "/"}

@@ -7,6 +7,8 @@ import signal
 import time
 
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from tests.conftest import StartServer
 from tests.support.server import Server
@@ -64,6 +66,14 @@ def test_a_request_that_kills_its_worker_at_once_is_named(start_server: StartSer
     assert [found["path"] for found in record["serving"]] == ["/sleep/600", "/die"]
     assert all(len(found["request_id"]) == 32 for found in record["serving"])
     assert "in_progress" not in record
+
+
+def test_a_session_that_kills_its_worker_at_once_is_named(start_server: StartServer) -> None:
+    server = start_server(faulty({"count": 1}), files=files())
+    with connect(server.address.websocket("/die")) as session, pytest.raises(ConnectionClosed):
+        session.recv()
+    record = server.log.wait_for("worker exited")
+    assert [(found["method"], found["path"]) for found in record["serving"]] == [("WEBSOCKET", "/die")]
 
 
 def test_a_worker_that_has_served_all_has_nothing_to_report(start_server: StartServer) -> None:

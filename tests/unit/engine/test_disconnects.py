@@ -9,6 +9,7 @@ import pytest
 
 from appserver.asgi.types import Message, Receive, Scope, Send
 from appserver.engine.exchange import ClientDisconnected
+from tests.unit.engine.test_session import handshake
 from tests.unit.engine.world import World, echo, read_body, request, respond, run, settle, silent
 
 
@@ -144,6 +145,24 @@ class TestVanishing:
 
         run(scenario)
         assert messages == [{"type": "http.disconnect"}] * 2
+
+    @pytest.mark.parametrize("target", ["/request", "/session"])
+    def test_an_application_that_never_stops_asking_lets_others_have_their_turn(self, target: str) -> None:
+        told = 0
+
+        async def deaf(scope: Scope, receive: Receive, send: Send) -> None:
+            nonlocal told
+            while told < 1000:
+                told += (await receive())["type"].endswith(".disconnect")
+
+        async def scenario() -> None:
+            client = World(deaf).connect()
+            await client.send(handshake() if target == "/session" else request())
+            await client.vanish()
+            assert 1 < told < 1000
+            await settle(1000)
+
+        run(scenario)
 
     def test_everybody_who_waits_in_receive_hears_of_it(self) -> None:
         heard: list[Message] = []

@@ -41,6 +41,15 @@ class TestWhatHasBegun:
         expected = [f"/{number}" for number in range(MAX_BEGUN) if number not in (0, 3)]
         assert paths(slot.serving) == expected
 
+    def test_a_long_one_that_ends_does_not_take_another_one_along(self, board: Scoreboard) -> None:
+        slot = begin(board)
+        first, *others = start(slot, *range(1, MAX_BEGUN + 2))
+        for number in others[:-1]:
+            finish(slot, number)
+        finish(slot, first)
+        assert slot.in_progress == 1
+        assert paths(slot.last_seen()[0]) == [f"/{MAX_BEGUN + 1}"]
+
     def test_of_many_the_last_are_known(self, board: Scoreboard) -> None:
         slot = begin(board)
         start(slot, *range(3 * MAX_BEGUN))
@@ -105,20 +114,27 @@ class TestWhatIsListed:
         slot.show_serving([Serving("GET", "/1 in full", 1.0, None, number)], 0)
         assert paths(slot.serving) == ["/1 in full"]
 
-    def test_sessions_come_last_and_are_not_requests(self, board: Scoreboard) -> None:
+    def test_a_session_is_seen_until_it_is_closed(self, board: Scoreboard) -> None:
         slot = begin(board)
-        finish(slot, *start(slot, 1))
-        slot.show_serving([Serving(SESSION, "/chat", 0.5)], 0)
+        number = slot.request_started(0.5, SESSION, b"/chat")
+        session = slot.session_opened(number)
+        slot.request_finished(number, "GET", 101, 0.1, 10, 20)
         start(slot, 2)
         certain, uncertain = slot.last_seen()
         assert (paths(certain), uncertain) == (["/2", "/chat"], [])
+        slot.show_serving([Serving(SESSION, "/chat", 0.5, None, session)], 1)
+        assert paths(slot.serving) == ["/2", "/chat"]
+        slot.session_closed(session)
+        certain, uncertain = slot.last_seen()
+        assert (paths(certain), paths(uncertain)) == (["/2"], ["/chat"])
 
     def test_work_behind_a_response_is_not_forgotten(self, board: Scoreboard) -> None:
         slot = begin(board)
         [quick, slow] = start(slot, 1, 2)
         finish(slot, slow)
         slot.show_serving([Serving("GET", "/2", 2.0)], 1)
-        assert paths(slot.last_seen()[0]) == ["/1", "/2"]
+        certain, uncertain = slot.last_seen()
+        assert (paths(certain), paths(uncertain)) == (["/1"], ["/2"])
         finish(slot, quick)
         certain, uncertain = slot.last_seen()
         assert (certain, paths(uncertain)) == ([], ["/2"])

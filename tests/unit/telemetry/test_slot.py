@@ -67,10 +67,10 @@ class TestCounting:
         for _ in range(3):
             slot.request_started(0.0, "GET", b"/")
             slot.connection_opened()
-            slot.session_opened()
+            slot.session_opened(slot.in_progress)
         slot.request_finished(1, "GET", 200, 0.0, 0, 0)
         slot.connection_closed()
-        slot.session_closed()
+        slot.session_closed(-1)
         totals = board.totals()
         assert slot.in_progress == slot.connections == slot.sessions == 2
         assert totals.in_progress == totals.connections_open == totals.sessions_open == 2
