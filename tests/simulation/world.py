@@ -398,10 +398,13 @@ class World:
         self.post(Observed(tuple(samples)))
 
     def _heartbeat_age(self, worker: FakeWorker) -> float:
+        self._beat_if_due(worker)
+        return self.now - worker.last_beat
+
+    def _beat_if_due(self, worker: FakeWorker) -> None:
         runs = worker.alive and worker.ready and worker.blocked_since is None and self.now >= self.resumed_at
         if runs and worker.last_beat < self.now - 1.0:
             worker.last_beat = self.now - self.chance.random()
-        return self.now - worker.last_beat
 
     # ---- performing actions -------------------------------------------------------------------------------------------
 
@@ -548,7 +551,10 @@ class World:
             self.later(1.0, lambda: self._serve(worker))
 
     def _block(self, worker: FakeWorker) -> None:
-        if worker.alive and not self.calm:
+        if self.now < self.resumed_at:
+            self.at(self.resumed_at, lambda: self._block(worker))  # for that it has to run, and then it beats as well
+        elif worker.alive and not self.calm:
+            self._beat_if_due(worker)
             worker.blocked_since = self.now
             if self.chance.random() < 0.6:
                 self.later(self.chance.uniform(0.5, 12.0), lambda: self._unblock(worker))

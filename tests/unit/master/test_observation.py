@@ -49,7 +49,7 @@ def observe(board: Scoreboard, counter: Path, act: Callable[[Observer, WorkerHan
         slot.begin(pid=1, generation=1)
         slot.request_started(0.0, "GET", b"/")
         slot.request_finished(1, "GET", 200, 0.01, 10, 20)
-        slot.show_serving([Serving("GET", "/report", 1.0)], slot.requests)
+        slot.show_serving([Serving("GET", "/report", 1.0, None, 2)], slot.requests)
         try:
             return act(Observer(board, output, OutOfMemoryKills(counter.parent, counter.parent / "membership")), worker)
         finally:
