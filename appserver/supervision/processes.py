@@ -196,6 +196,9 @@ class Processes:
     def _enter_draining(self, worker: Worker, before: WorkerState) -> None:
         reason = DRAIN_REASONS[worker.leaving or "stopped"]
         policy = self._policy(worker)
+        worker.since = (
+            self.now
+        )  # also if it was asked while it booted, has come up nevertheless, and is asked once more
         booting = before is WorkerState.BOOTING
         worker.deadline = self.now + (EXIT_GRACE if booting else policy.drain_bound(reason))
         self.do(DrainWorker(worker.id, reason, policy.linger(reason)))

@@ -215,11 +215,15 @@ class State:
             worker.state is WorkerState.READY and not self.outdated(worker) for _, worker in self.occupants()
         ) == len(self.slots)
 
-    def taken_over(self) -> bool:
-        """Whether no worker of a generation that has been replaced accepts connections any more, as far as it can say."""
-        return not any(
-            worker.state is WorkerState.DRAINING and not worker.stopped_accepting and self.outdated(worker)
-            for worker in self.workers.values()
+    def last_asked_to_leave(self) -> float | None:
+        """When the last of those workers was whose generation has been replaced, and that have not said that they accept no more."""
+        return max(
+            (
+                worker.since
+                for worker in self.workers.values()
+                if worker.state is WorkerState.DRAINING and not worker.stopped_accepting and self.outdated(worker)
+            ),
+            default=None,
         )
 
     def postpone(self, seconds: float) -> None:

@@ -28,7 +28,7 @@ from appserver.supervision.states import WorkerState, ZygoteState
 # without being complete. Whoever waits for it has to be told at some time; the trying goes on.
 PATIENCE = 3
 
-# How long the verdict waits for the old workers to stop accepting, in seconds. One whose event loop is blocked never does so.
+# How long the verdict waits for each old worker to stop accepting, in seconds. One whose event loop is blocked never does so.
 HANDING_OVER = 1.0
 
 STOPPING = "the server is stopping"
@@ -79,13 +79,13 @@ class Transaction:
         if not reload or not reload.committed:
             return
         if self._state.complete():
-            if reload.phase is ReloadPhase.ROLLING:
-                reload.phase = ReloadPhase.HANDING_OVER
-                reload.deadline = self._processes.now + HANDING_OVER
-            assert reload.deadline is not None
-            if self._state.taken_over() or self._processes.now >= reload.deadline:
+            asked = self._state.last_asked_to_leave()
+            if asked is None or self._processes.now >= asked + HANDING_OVER:
                 self._finish("ok", f"generation {reload.generation} serves")
+            else:
+                reload.phase, reload.deadline = ReloadPhase.HANDING_OVER, asked + HANDING_OVER
             return
+        reload.phase, reload.deadline = ReloadPhase.ROLLING, None
         patience = 1 if self._state.pending else PATIENCE
         failures = max(self._state.current.backoff.failures, *(slot.backoff.failures for slot in self._state.slots))
         if failures >= patience:

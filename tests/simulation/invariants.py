@@ -248,9 +248,9 @@ def blocked_workers_are_replaced(world: World, step: Step) -> str | None:
     for worker in world.workers.values():
         if worker.serving and worker.blocked_since is not None:
             policy = world.policies[worker.generation]
-            if policy.stall_timeout and _overdue(
-                world, worker.blocked_since, policy.stall_timeout + policy.boot_timeout + HEARTBEAT
-            ):
+            # A master that was suspended begins to count anew.
+            since = max([worker.blocked_since, *(end for _, end in world.suspensions)])
+            if policy.stall_timeout and _overdue(world, since, policy.stall_timeout + policy.boot_timeout + HEARTBEAT):
                 return f"{worker} is still there"
     return None
 

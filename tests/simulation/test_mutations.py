@@ -110,7 +110,7 @@ def drain_again_and_again(patch: pytest.MonkeyPatch) -> None:
 
 @breaks("after_a_reload_no_old_worker_accepts")
 def _(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(State, "taken_over", lambda state: True)
+    patch.setattr(State, "last_asked_to_leave", lambda state: None)
 
 
 @breaks("nothing_impossible_happens")
