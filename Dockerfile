@@ -18,11 +18,14 @@ FROM ${BASE} AS build
 # Packages of Debian for building dependencies that have no wheel for this machine, such as "gcc libc6-dev"; they stay behind
 # in this stage. Where packages of Python come from says pip's own environment (PIP_INDEX_URL ...), as build arguments.
 ARG BUILD_PACKAGES=
+# 1 compiles the way of a request. That takes BUILD_PACKAGES="gcc libc6-dev", and python3-dev if Python is Debian's.
+ARG APPSERVER_COMPILE=0
 ARG PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS PIP_NO_INDEX
 RUN [ -z "$BUILD_PACKAGES" ] || { apt-get update && apt-get install --yes --no-install-recommends $BUILD_PACKAGES; }
 COPY pyproject.toml README.md LICENSE /src/
+COPY .build /src/.build
 COPY appserver /src/appserver
-RUN python3 -m venv /opt/appserver && /opt/appserver/bin/pip install --no-cache-dir '/src[fast,wsgi]'
+RUN python3 -m venv /opt/appserver && /opt/appserver/bin/pip install --no-cache-dir '/src[fast]'
 
 FROM ${BASE}
 COPY --from=build /opt/appserver /opt/appserver
@@ -32,6 +35,8 @@ ENV PATH=/opt/appserver/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
     APPSERVER_CONFIG=/etc/appserver/server.toml \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
+# For the control socket, whoever the container runs as.
+RUN mkdir --mode=1777 /run/appserver
 WORKDIR /srv/app
 # A number, because "runAsNonRoot" of Kubernetes cannot tell who a name is.
 USER 10001:10001

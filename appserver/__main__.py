@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-
-from appserver import signals
 
 
 def main() -> int:
     """Run the command line; returns the exit code."""
-    # What takes the longest comes first, the imports. A signal that comes meanwhile waits for whoever is to handle it:
+    if sys.platform != "linux":
+        print(f"appserver needs Linux, and this is {sys.platform}: run it in a container or in WSL", file=sys.stderr)  # noqa: T201
+        return 2
+    from appserver import signals
+
+    # The imports come first, since they take the longest. A signal that comes meanwhile waits for whoever is to handle it:
     # PID 1 would never get it, any other process would die of it.
     signals.block()
+    # Imported modules stay: the collector would look through all of it several times, and find nothing.
+    gc.disable()
     from appserver import cli
 
+    cli.prepare(sys.argv[1:])
+    gc.freeze()
+    gc.enable()
     return cli.main()
 
 

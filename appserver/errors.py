@@ -27,8 +27,12 @@ class UpgradeError(ControlError):
     """A new program cannot take over from the running master, which goes on."""
 
 
+class ChannelError(AppserverError):
+    """A zygote or a worker has sent the master what none of this program sends: it is not to be believed any more."""
+
+
 class OutputError(AppserverError):
-    """What a command has to say cannot be written to standard output."""
+    """The output of a command cannot be written to standard output."""
 
     exit_code = 1
 
@@ -104,6 +108,20 @@ class StartupError(AppserverError):
         self.traceback = traceback
 
 
+class RuntimeAPIError(AppserverError):
+    """AWS Lambda's Runtime API cannot be reached, or says that this environment is over."""
+
+    exit_code = 1
+
+
+class EventError(AppserverError):
+    """An event of AWS Lambda is nothing that can be answered; `kind` names the error for those who look at its type."""
+
+    def __init__(self, message: str, kind: str = "UnknownEvent") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
 class RequestError(AppserverError):
     """A client sent what has to be refused.
 
@@ -116,3 +134,7 @@ class RequestError(AppserverError):
         self.status = status
         self.reason = reason
         self.fields = fields
+
+
+class ClientDisconnected(AppserverError, ConnectionError):
+    """The client is gone, so nothing can be sent to it; ASGI asks for an OSError here."""

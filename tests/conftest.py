@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import compileall
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis.strategies import none
 
 import appserver
 from tests.support.server import Server
@@ -24,6 +26,19 @@ def pytest_configure(config: pytest.Config) -> None:
     """Compile the package once: where bytecode is not to be written, hundreds of servers would each do it anew."""
     if not hasattr(config, "workerinput"):
         compileall.compile_dir(str(Path(appserver.__file__).parent), quiet=2)
+
+
+@given(none())
+@settings(max_examples=1, database=None)
+def _make_the_random_numbers_of_hypothesis(_: None) -> None:
+    """It makes them for the first test, and warns if the collector, of which it asks this, knows of nobody that holds them."""
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector pass over the tests themselves: they stay, and many tests ask for a collection."""
+    _make_the_random_numbers_of_hypothesis()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ name or forgets a dependency shall read what is wrong and what to do, and no fra
 application through start-up and shutdown.
 
 Nothing here knows HTTP, sockets, processes or settings other than `[app]`, and nothing logs but through the logger that
-it is given. What a request looks like to the application is made in `engine`.
+it is given. The scope of a request is made in `engine`.
 
 Start reading with `types`, then `loader.load_application`, then `lifespan.Lifespan`.
 """

@@ -1,4 +1,4 @@
-"""What was probably meant: the second half of every message about an application that cannot be found.
+"""Suggestions of what was probably meant: the second half of every message about an application that cannot be found.
 
 Each function returns lines for a person: the first says what is wrong, the others what was tried and what to do.
 """
@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 import os
 import pkgutil
+import pwd
 import sys
 import traceback
 from collections.abc import Collection
@@ -30,6 +31,7 @@ def missing_module(missing: str, attribute: str, directory: Path) -> list[str]:
             f'there is no module "{missing}"',
             f"looked in app.directory = {directory}, then in {_listed(elsewhere, 4)}",
             *(_misplaced(missing, directory) or _near_modules(missing, "", [str(directory)], attribute)),
+            *unreadable(),
         ]
     package = sys.modules[parent]
     if not hasattr(package, "__path__"):
@@ -43,7 +45,40 @@ def missing_module(missing: str, attribute: str, directory: Path) -> list[str]:
 
 def missing_dependency(missing: str, directory: Path) -> list[str]:
     """Say what to do about a module that the application imports and that does not exist."""
-    return _misplaced(missing, directory) or [f"install what provides it into the environment in {sys.prefix}"]
+    install = [f"install what provides it into the environment in {sys.prefix}"]
+    return _misplaced(missing, directory) or unreadable() or install
+
+
+def unreadable() -> list[str]:
+    """Name the places of the module path that this process may not read; nothing if it may read all that are there.
+
+    Python passes over them, and what is there is then missing.
+    """
+    found = dict.fromkeys(place for entry in sys.path if (place := _unreadable_part(Path(entry).absolute())))
+    if not found:
+        return []
+    return [
+        f"the user {_user()} (workers.user) may not read {_listed([*map(str, found)], 4)}, where modules are looked for",
+        "give that user read and search permission there (chmod -R a+rX), or install Python and the packages elsewhere",
+    ]
+
+
+def _unreadable_part(path: Path) -> Path | None:
+    """The first directory on the way to a place that may not be entered, or the place if it may not be read."""
+    for part in (*reversed(path.parents), path):
+        if not os.path.lexists(part):
+            return None
+        wanted = os.R_OK if part == path and not part.is_dir() else os.X_OK | (os.R_OK if part == path else 0)
+        if not os.access(part, wanted):
+            return part
+    return None
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"with uid {os.geteuid()}"
 
 
 def missing_attribute(path: str, owner: object, name: str, directory: Path) -> list[str]:
@@ -127,7 +162,10 @@ def _file(module: ModuleType) -> str:
 
 def _is_from(module: ModuleType, file: Path) -> bool:
     other = getattr(module, "__file__", None)
-    return other is not None and file.samefile(other)
+    try:
+        return other is not None and file.samefile(other)
+    except OSError:
+        return False  # it is gone, or not for this user to see
 
 
 def _looks_like_application(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""What a callable can be called with, and so which interface it speaks.
+"""Which interface an application speaks, told by the arguments that it can be called with.
 
 Detection goes by the signature and refuses to guess: whatever could be two things is none, and the operator is asked to
 say which (`app.interface`). To take one for another would answer every request with an error instead.

@@ -4,7 +4,7 @@ The application is called once with a scope of type "lifespan" and runs, in a ta
 What it may say, and what follows from it, is in the table `_NEXT`; anything else that it says is an error raised in the
 application. It can also end without a word: what that means depends on the phase it ends in.
 
-Nothing in here has a time limit. The caller bounds `startup` and `shutdown`, and calls `cancel` when it has waited long
+Nothing in here has a time limit of its own. The caller bounds `startup` and `shutdown`, and calls `cancel` when it has waited long
 enough; so a start-up that hangs is never taken for one that is done.
 """
 
@@ -15,6 +15,7 @@ from enum import Enum, auto
 from typing import Any, Literal, Protocol
 
 from appserver.asgi.tracebacks import application_traceback, describe
+from appserver.asgi.trio import mistakes
 from appserver.asgi.types import ASGIApplication, Message
 from appserver.errors import StartupError
 
@@ -75,9 +76,9 @@ class Lifespan:
         self._answered = asyncio.Event()
         """Set as soon as the application answered the last message, or ended."""
         self._reason = ""
-        """What the application gave as the reason of a failure: a sentence, or a traceback as text."""
+        """The reason of a failure, as the application gave it: a sentence, or a traceback as text."""
         self._error: BaseException | None = None
-        """What the application raised."""
+        """The exception that the application raised."""
 
     async def startup(self) -> None:
         """Start the application; when this returns, it can be called with requests.
@@ -92,7 +93,7 @@ class Lifespan:
         if phase is _Phase.FAILED:
             # Frameworks go on to raise what they have just reported; by now they have. Nothing else is waited for.
             await self.cancel()
-            raise StartupError(f"the application's start-up failed: {self._summary()}", self._details())
+            raise StartupError(f"the application's start-up failed: {self._advised(self._summary())}", self._details())
         if phase is _Phase.STARTING:
             self._phase = _Phase.OVER
             self._judge_silence()
@@ -107,12 +108,20 @@ class Lifespan:
         if phase is _Phase.FAILED or self._error is not None:
             self._log_failure("lifespan shutdown failed")
 
-    async def cancel(self) -> None:
-        """End the application wherever it is, and wait until it has cleaned up."""
+    async def cancel(self, limit: float | None = None) -> None:
+        """End the application wherever it is, and wait until it has cleaned up, for at most `limit` seconds.
+
+        It may ignore that it is cancelled. Then it goes on when this returns.
+        """
         if self._task is not None:
             self._phase = _Phase.OVER
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task], timeout=limit)
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """The task of the application; None before it was started."""
+        return self._task
 
     async def _ask(self, phase: _Phase, message: str) -> _Phase:
         """Let the application have a message, wait until it answered or ended, and return the phase it is in then."""
@@ -129,6 +138,7 @@ class Lifespan:
         try:
             await self._application({"type": "lifespan", "asgi": asgi, "state": self.state}, self._receive, self._send)
         except BaseException as error:  # noqa: BLE001 left to itself, sys.exit() in a task takes the event loop with it
+            mistakes.explain(error, "asyncio")
             if self._phase not in _DEAF or not isinstance(error, asyncio.CancelledError):
                 self._error = error
         if self._phase is _Phase.SERVING:
@@ -162,9 +172,11 @@ class Lifespan:
     def _judge_silence(self) -> None:
         """Decide what it means that the application ended without an answer to `lifespan.startup`."""
         problem = "it returned without an answer" if self._error is None else f"it raised {describe(self._error)}"
-        # What is no Exception, SystemExit for one, is never a way to say "not supported".
+        # A BaseException that is no Exception, such as SystemExit, is never a way to say "not supported".
         if self._mode == "on" or not isinstance(self._error, Exception | None):
-            raise StartupError(f"the application did not complete its start-up: {problem}", self._details())
+            raise StartupError(
+                f"the application did not complete its start-up: {self._advised(problem)}", self._details()
+            )
         if self._startup_received:
             self._logger.warning("lifespan not supported, or start-up failed", reason=problem, **self._exception())
         else:
@@ -176,13 +188,17 @@ class Lifespan:
         self._logger.error(event, reason=self._summary(), **self._exception())
 
     def _summary(self) -> str:
-        """What went wrong, in one line."""
+        """The failure, in one line."""
         lines = self._reason.strip().splitlines()
         if len(lines) == 1:
             return lines[0]
         if self._error is not None:
             return describe(self._error)
         return lines[-1] if lines else "it gave no reason"
+
+    def _advised(self, problem: str) -> str:
+        advice = mistakes.advice(self._error, self._reason)
+        return f"{problem}\n  {advice}" if advice else problem
 
     def _details(self) -> str:
         """The traceback of what went wrong; empty if there is none."""

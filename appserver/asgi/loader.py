@@ -2,47 +2,105 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from appserver.asgi import hints
 from appserver.asgi.asgi2 import ASGI2Adapter
-from appserver.asgi.interfaces import argument_counts, detect, instances_are_applications, is_async
+from appserver.asgi.interfaces import (
+    Interface,
+    argument_counts,
+    detect,
+    instances_are_applications,
+    is_async,
+)
 from appserver.asgi.target import Target
 from appserver.asgi.tracebacks import describe
+from appserver.asgi.trio import TrioAdapter
 from appserver.asgi.types import ASGIApplication, Receive, Scope, Send
+from appserver.distribution import how_to_install
 from appserver.settings import AppSettings
 
 
-def load_application(app: AppSettings) -> ASGIApplication:
+def import_application(
+    app: AppSettings, loop: asyncio.AbstractEventLoop, around: AbstractContextManager[None] | None = None
+) -> ASGIApplication:
+    """Do what `load_application` does, with `loop` as the event loop that the application finds; it does not run yet.
+
+    So an application may ask for the loop that it will be served by, let it run until something is complete, or use
+    `asyncio.run`. That takes the present loop away at its end, so it is set again.
+    """
+    asyncio.set_event_loop(loop)
+    try:
+        return load_application(app, around)
+    finally:
+        asyncio.set_event_loop(loop)
+
+
+def load_application(app: AppSettings, around: AbstractContextManager[None] | None = None) -> ASGIApplication:
     """Import the application, call its factory if it has one, and adapt it to ASGI 3.0.
 
     Puts `app.directory` first on sys.path and leaves it there, because applications import while they run, too. What is
-    returned gives a coroutine when it is called. Raises ApplicationImportError, whatever the application's code raises;
+    returned gives a coroutine when it is called. `around` is entered when the application's modules can be imported, before
+    the first one is. Raises ApplicationImportError, whatever the application's code raises;
     sys.path is then as it was.
     """
     target = Target.parse(app.target)
     directory = find_directory(app)
-    with _first_on_path(target, directory):
-        found = target.load(directory)
+    with _first_on_path(target, directory), around or nullcontext():
+        try:
+            found = target.load(directory)
+        finally:
+            _refuse_patched_threads(target)
         if app.factory:
             found = _make(target, found)
-        if not callable(found):
-            raise target.failure(_explain_not_callable(found))
-        interface = detect(found) if app.interface == "auto" else app.interface
-        if interface is None:
-            raise target.failure(_explain_unclear(found))
-        if interface == "asgi2":
-            return ASGI2Adapter(found)
-        if interface == "wsgi":
-            return _adapt_wsgi(target, found)
-        return found if is_async(found) else _with_coroutine(found)
+        return _adapt(target, found, app)
+
+
+def adapt_application(application: object, app: AppSettings) -> ASGIApplication:
+    """Adapt an application that is there already, as `load_application` does."""
+    return _adapt(Target.parse(app.target), application, app)
+
+
+def _adapt(target: Target, found: object, app: AppSettings) -> ASGIApplication:
+    if not callable(found):
+        raise target.failure(_explain_not_callable(found))
+    interface = detect(found) if app.interface == "auto" else app.interface
+    if interface is None:
+        raise target.failure(_explain_unclear(found))
+    if app.async_library == "trio":
+        return _with_trio(target, found, interface)
+    if interface == "asgi2":
+        return ASGI2Adapter(found)
+    if interface == "wsgi":
+        from appserver.asgi.wsgi import WSGIAdapter
+
+        return WSGIAdapter(found, app.threads)
+    return found if is_async(found) else _with_coroutine(found)
+
+
+def _with_trio(target: Target, found: Callable[..., Any], interface: Interface) -> ASGIApplication:
+    if interface == "wsgi":
+        lines = [
+            "this is a WSGI application, which awaits nothing, so it does not run under trio",
+            "leave app.async_library out",
+        ]
+        raise target.failure(lines)
+    try:
+        return TrioAdapter(ASGI2Adapter(found) if interface == "asgi2" else found)
+    except ImportError as error:
+        lines = [
+            f'app.async_library = "trio" needs trio, which cannot be imported: {describe(error)}',
+            how_to_install("trio"),
+        ]
+        raise target.failure(lines, error) from error
 
 
 def find_directory(app: AppSettings) -> Path:
@@ -69,6 +127,21 @@ def _first_on_path(target: Target, directory: Path) -> Iterator[None]:
     except BaseException:
         sys.path[:] = before
         raise
+
+
+def _refuse_patched_threads(target: Target) -> None:
+    """Raise ApplicationImportError if gevent has put something else in the place of threads, whatever else has happened.
+
+    Its threads run only where its own loop runs. Those of this server, and whatever it gives to a thread, would hang.
+    """
+    gevent = sys.modules.get("gevent.monkey")
+    if gevent is not None and gevent.is_module_patched("threading"):
+        lines = [
+            "it has gevent patch the standard library (gevent.monkey.patch_all), so threads do not run beside an event loop",
+            "remove that: a WSGI application runs in real threads here (app.threads);",
+            "or leave these alone: patch_all(thread=False, select=False, queue=False)",
+        ]
+        raise target.failure(lines) from None
 
 
 def _make(target: Target, factory: object) -> object:
@@ -120,15 +193,6 @@ def _explain_unclear(found: Callable[..., Any]) -> list[str]:
         'set app.interface = "asgi3" (scope, receive, send), "asgi2" (scope) or "wsgi" (environ, start_response)',
         *(["or app.factory = true (--factory) if it makes the application"] if 0 in counts else []),
     ]
-
-
-def _adapt_wsgi(target: Target, application: Callable[..., Any]) -> ASGIApplication:
-    try:
-        from appserver.asgi.wsgi import WSGIAdapter  # needs a2wsgi, which is an extra
-    except ModuleNotFoundError as error:
-        lines = ['this is a WSGI application, which needs the extra "wsgi"', "pip install appserver[wsgi]"]
-        raise target.failure(lines) from error
-    return WSGIAdapter(application)
 
 
 def _with_coroutine(application: Callable[..., Any]) -> ASGIApplication:

@@ -76,6 +76,8 @@ class Target:
             raise self.failure([f'interrupted while module "{self.module}" was imported'], error) from error
         except BaseException as error:
             lines = [f'module "{self.module}" cannot be imported: {describe(error)}', *hints.circular_import(error)]
+            if isinstance(error, ImportError | PermissionError):
+                lines += hints.unreadable()
             raise self.failure(lines, error) from error
 
     def _explain_missing(self, error: ModuleNotFoundError, directory: Path) -> list[str]:
@@ -85,7 +87,7 @@ class Target:
         if not frames:
             return hints.missing_module(missing, self.attribute, directory)
         return [
-            f'module "{self.module}" was found, but needs "{missing}", which is not there',
+            f'"{self.module}" needs "{missing}", which is not there',  # a line of a terminal, for most names
             f"imported in {frames[-1].filename}, line {frames[-1].lineno}",
             *hints.missing_dependency(missing, directory),
         ]

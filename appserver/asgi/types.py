@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 Scope = MutableMapping[str, Any]
-"""What an application is told about a connection; `scope["type"]` is "http", "websocket" or "lifespan"."""
+"""The facts about a connection that an application is given; `scope["type"]` is "http", "websocket" or "lifespan"."""
 
 Message = MutableMapping[str, Any]
 """One event in either direction; `message["type"]` says which."""

@@ -1,4 +1,4 @@
-"""What a server has been doing between two looks at it, as text: the view of `appserver top`."""
+"""The activity of a server between two looks at it, as text: the view of `appserver top`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import datetime
 from math import inf
 from typing import Any
 
-from appserver.cli.status import age, columns, number, shown_lag, shown_state, size
-from appserver.telemetry.console import printable
+from appserver.cli.status import age, columns, number, shown_http2, shown_lag, shown_state, shown_threads, size
+from appserver.telemetry.console import RED, RESET, YELLOW, printable
 
 Look = Mapping[str, Any]
 """What `/activity` says at one moment."""
@@ -58,7 +58,7 @@ def duration(seconds: float) -> str:
 
 
 def compare(before: Look, after: Look) -> list[WorkerActivity]:
-    """What each worker of the second look has done since the first."""
+    """The activity of each worker of the second look since the first."""
     seconds = max(after["clock"] - before["clock"], 0.001)
     earlier = {(worker["id"], worker["pid"]): worker for worker in before["workers"]}
     found = []
@@ -73,15 +73,34 @@ def compare(before: Look, after: Look) -> list[WorkerActivity]:
     return found
 
 
-def as_view(before: Look, after: Look, *, width: int, height: int, now: datetime) -> str:
-    """The view: the server, its workers, its running requests; at most `height` lines of `width` characters."""
+_STATES = {"blocked": RED, "failing": RED, "killed": RED, "stopping": YELLOW, "booting": YELLOW, "draining": YELLOW}
+
+
+def as_view(before: Look, after: Look, *, width: int, height: int, now: datetime, colours: bool = False) -> str:
+    """The view: the server, its workers, its running requests; at most `height` lines of `width` characters.
+
+    With `colours`, what needs somebody to look at it is red, what is passing is yellow.
+    """
     workers = compare(before, after)
-    table = columns([_row(one, after["buckets"], now) for one in workers])
-    lines = [*_summary(before, after, now), "", *table, ""]
+    more: dict[str, Callable[[Mapping[str, Any]], str]] = {}
+    if any(worker["http2_connections"] for worker in after["workers"]):
+        more["H2"] = shown_http2
+    if any("threads" in worker for worker in after["workers"]):
+        more["THREADS"] = shown_threads
+    table = columns([_row(one, after["buckets"], now, more) for one in workers])
+    summary = _summary(before, after, now)
+    lines = [*summary, "", *table, ""]
     running = _running(after)
     lines += [f"{len(running)} longest running requests" if running else "no request has been running for long"]
     lines += columns([_request_row(*one) for one in running], left=("METHOD", "PATH")) if running else []
     shown = [line[:width].rstrip() for line in lines]
+    if colours:
+        painted = {
+            len(summary) + 1 + index: _STATES.get(shown_state(one.worker), "")
+            for index, one in enumerate(workers, start=1)
+        }
+        painted[0] = RED if after["unreadiness"] else ""
+        shown = [f"{colour}{line}{RESET}" if (colour := painted.get(at)) else line for at, line in enumerate(shown)]
     if len(shown) > height:
         shown = [*shown[: height - 1], f"... {len(shown) - height + 1} more lines"[:width]]
     return "\n".join(shown) + "\n"
@@ -102,7 +121,10 @@ def _summary(before: Look, after: Look, now: datetime) -> list[str]:
     return [f"{about}, up {age(after['started_at'], now)}{readiness}", traffic]
 
 
-def _row(one: WorkerActivity, bounds: Sequence[float], now: datetime) -> dict[str, str]:
+def _row(
+    one: WorkerActivity, bounds: Sequence[float], now: datetime, more: Mapping[str, Callable[[Mapping[str, Any]], str]]
+) -> dict[str, str]:
+    """The cells of one worker; `more` are columns that not every server has."""
     worker = one.worker
     cells: dict[str, Callable[[], str]] = {
         "ID": lambda: str(worker["id"]),
@@ -120,7 +142,7 @@ def _row(one: WorkerActivity, bounds: Sequence[float], now: datetime) -> dict[st
         "CPU": lambda: "-" if one.cpu is None else f"{one.cpu:.0%}",
         "MEM": lambda: size(worker["rss_bytes"]),
     }
-    return {name: show() for name, show in cells.items()}
+    return {name: show() for name, show in cells.items()} | {name: show(worker) for name, show in more.items()}
 
 
 def _running(look: Look) -> list[tuple[float, int, str, str]]:

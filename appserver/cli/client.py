@@ -28,7 +28,7 @@ class ControlClient:
         self._timeout = timeout
 
     def get(self, target: str) -> Any:
-        """What the server has to say: JSON as data, anything else as text."""
+        """The body of the server's answer: JSON as data, anything else as text."""
         return self._ask("GET", target, None)
 
     def post(self, target: str, body: Mapping[str, object] | None = None) -> Any:
@@ -92,7 +92,7 @@ class ControlClient:
         return stat.S_ISSOCK(self._path.stat().st_mode)
 
     def _owner(self) -> str:
-        """Who may use the socket, for people."""
+        """The users that may use the socket, for people."""
         try:
             uid = self._path.stat().st_uid
         except OSError:
@@ -112,6 +112,23 @@ class Refused(ControlError):
         super().__init__(answer if isinstance(answer, str) else json.dumps(answer))
         self.status = status
         self.answer = answer
+
+
+def is_answering(path: Path) -> bool:
+    """Whether somebody listens at this path; also true where we may not ask, which the command will then be told."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+            return False
+        except PermissionError:
+            return os.path.exists(path)  # noqa: PTH110 - unlike Path.exists, it says no where we may not look
+        except TimeoutError:
+            return True
+        except OSError:  # too long for the kernel
+            return False
+    return True
 
 
 def wait_for_end(process: int) -> None:

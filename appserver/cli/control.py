@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from appserver.cli.client import ControlClient, Refused, wait_for_end
+from appserver.cli.client import ControlClient, Refused, is_answering, wait_for_end
 from appserver.cli.options import Parser
 from appserver.cli.output import show
 from appserver.cli.status import as_table
 from appserver.cli.top import watch
 from appserver.errors import ControlError, UsageError
-from appserver.settings.lookup import look_up
+from appserver.settings import look_up, settings_files, usual_files
+from appserver.settings.runtime import client_places
 
 # Seconds that a server may take to answer; its master never does anything that takes long.
 _TIMEOUT = 10.0
@@ -33,16 +35,28 @@ def _client(command: str, options: argparse.Namespace, environ: Mapping[str, str
     return ControlClient(path, options.timeout or None)
 
 
-def _configured_path(command: str, config: Path | None, environ: Mapping[str, str]) -> Path:
-    value = look_up("admin.control", config, environ=environ)
-    if isinstance(value, str) and value:
+def _configured_path(command: str, config: Sequence[Path] | None, environ: Mapping[str, str]) -> Path:
+    """Find the control socket: where the settings say, or at one of the places where a server puts it by itself."""
+    files = settings_files(config or usual_files(), environ)
+    value = look_up("admin.control", files, environ=environ)
+    if isinstance(value, str) and value not in ("", "auto"):
         return Path(value)
-    name = config or environ.get("APPSERVER_CONFIG")
-    if name is None:
-        raise UsageError(_NO_SERVER_NAMED.format(command=command))
+    name = ", ".join(map(str, files))
+    if value == "":
+        raise ControlError(
+            f'{name or "the environment"}: admin.control is "", so this server has no control socket: name one in [admin] '
+            f'(such as control = "/run/appserver.sock"), and restart the server; signals work without it'
+        )
+    places = client_places(files, environ)
+    for place in places:
+        if is_answering(place):
+            return place
+    tried = "".join(f"\n    {place}" for place in places)
+    if not name:
+        raise UsageError(f"{_NO_SERVER_NAMED.format(command=command)}\n  no server of this directory answers at{tried}")
     raise ControlError(
-        f"{name}: admin.control is not set, so this server has no control socket: set it in [admin] (such as control = "
-        f'"/run/appserver.sock"), and restart the server; signals work without it'
+        f"{name}: admin.control is not set, and no server with these settings answers at{tried}\n"
+        f"  it is not running, or runs as another user; set it in [admin] to have the socket elsewhere"
     )
 
 
@@ -72,7 +86,8 @@ def _reload(client: ControlClient, options: argparse.Namespace) -> None:  # noqa
         verdict = client.post("/reload")
     except Refused as refused:
         if isinstance(refused.answer, dict):
-            raise ControlError("reload {result}: {reason}".format(**refused.answer)) from None
+            result = str(refused.answer["result"]).replace("_", " ")
+            raise ControlError(f"reload {result}: {refused.answer['reason']}") from None
         raise
     show(f"reloaded: {verdict['reason']}\n")
 
@@ -121,7 +136,13 @@ def _upgrade(client: ControlClient, options: argparse.Namespace) -> None:  # noq
 def _parser(command: str, description: str, timeout: float = _TIMEOUT) -> Parser:
     parser = Parser(prog=f"appserver {command}", description=description, allow_abbrev=False)
     add = parser.add_argument
-    add("--config", metavar="FILE", type=Path, help="the settings of the server (default: $APPSERVER_CONFIG)")
+    add(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        help="the settings of the server, as it was given them (default: $APPSERVER_CONFIG)",
+    )
     add("--control", metavar="PATH", type=Path, help="its control socket (default: admin.control of the settings)")
     forever = "as long as it takes"
     add(
@@ -135,9 +156,12 @@ def _parser(command: str, description: str, timeout: float = _TIMEOUT) -> Parser
 
 
 def seconds(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise ValueError("expected seconds")
+        raise argparse.ArgumentTypeError(f"expected seconds, not {text!r}")
     return seconds
 
 
@@ -176,7 +200,17 @@ def _scale_parser() -> Parser:
 
 
 def _wish(text: str) -> dict[str, int]:
+    if not re.fullmatch(r"[+-]?\d{1,9}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"expected how many workers there are to be, or +N or -N, not {text!r}")
     return {"delta" if text.startswith(("+", "-")) else "count": int(text)}
+
+
+def _worker(text: str) -> int:
+    if not re.fullmatch(r"\d{1,4}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(
+            f"expected the number of a worker (`appserver status` shows them), not {text!r}"
+        )
+    return int(text)
 
 
 def _stop_parser() -> Parser:
@@ -187,7 +221,9 @@ def _stop_parser() -> Parser:
 
 def _stacks_parser() -> Parser:
     parser = _parser("stacks", "Show where the threads and the asyncio tasks of the workers are.")
-    parser.add_argument("worker", metavar="WORKER", type=int, nargs="?", help="the number of one worker (default: all)")
+    parser.add_argument(
+        "worker", metavar="WORKER", type=_worker, nargs="?", help="the number of one worker (default: all)"
+    )
     return parser
 
 
@@ -201,7 +237,7 @@ def _command(
     return parser, run
 
 
-COMMANDS = {
+COMMANDS: dict[str, tuple[Callable[[], Parser], Callable[[argparse.Namespace], int]]] = {
     name: _command(name, parser, body)
     for name, parser, body in (
         ("status", _status_parser, _status),

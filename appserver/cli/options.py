@@ -1,4 +1,4 @@
-"""What a run, and what `check` and `settings` of the same run, can be told."""
+"""Options of a run, and of `check` and `settings` for the same run."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from appserver import __version__
+from appserver import __version__, distribution
+from appserver.cli import peers
+from appserver.cli.habits import add_habits, listeners, refuse_programs
 from appserver.cli.output import show
 from appserver.cli.words import COMMANDS, unknown_word
 from appserver.errors import SettingsError, UsageError
-from appserver.settings import Loaded, Override, load
+from appserver.settings import Loaded, Override, load, usual_files
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -24,8 +26,12 @@ appserver --config FILE [option ...]
 
 _COMMANDS_HELP = """\
 commands:
+  dev                   serve for development: one process, reloads, breakpoint() works
   check                 validate the settings (with --app also import the application)
   settings              show the resolved settings, and where each value comes from
+  init                  write a commented server.toml for the application found here
+  migrate -- ...        print the settings that another server's command line comes to
+  lambda                be the runtime of an AWS Lambda function
 
 commands to a running server, through its control socket (admin.control):
   status                how it is, and how its workers are
@@ -37,7 +43,7 @@ commands to a running server, through its control socket (admin.control):
   reopen-logs           open the log files anew, after a rotation
   upgrade               replace the program of the master in place
 
-`appserver COMMAND --help` shows the options of a command.
+`appserver help COMMAND` shows the options of a command; `appserver completion SHELL` completes them in a shell.
 
 exit codes:
   0 clean stop, 1 a command was refused or failed, 2 settings or usage, 3 a listener cannot be bound,
@@ -52,22 +58,39 @@ or a settings file, as in
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with errors that are raised, and with a hint for an unknown option."""
+    """argparse, with errors that are raised, and with a hint for an unknown option.
+
+    `answers_foreign_options` is set for commands that people call with the options of other servers.
+    """
+
+    answers_foreign_options = False
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         options, unknown = self.parse_known_args(arguments)
         if unknown:
-            name = unknown[0].partition("=")[0]
-            near = difflib.get_close_matches(name, self._option_string_actions, n=1)
-            self.error(
-                f"unknown argument {name}; " + (f"did you mean {near[0]}?" if near else f"see {self.prog} --help")
-            )
+            self.error(self._explain_unknown(unknown))
         target = getattr(options, "target", None)
         if target is not None and ":" not in target:
             if target in COMMANDS:
                 self.error(f"the command comes first: appserver {target} ...")
             self.error(unknown_word(target))
         return options
+
+    def _explain_unknown(self, unknown: Sequence[str]) -> str:
+        """Say of each unknown option what it is here, if it is another server's, or what was probably meant."""
+        flags = [argument.partition("=")[0] for argument in unknown if argument.startswith("-")]
+        lines, is_foreign = [], False
+        for flag in dict.fromkeys(flags) or unknown[:1]:
+            foreign = peers.answer(flag) if self.answers_foreign_options else None
+            is_foreign |= foreign is not None
+            near = difflib.get_close_matches(flag, self._option_string_actions, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"see {self.prog} --help"
+            lines.append(foreign or f"unknown argument {flag}; {hint}")
+        if is_foreign:
+            lines.append(
+                "`appserver migrate -- COMMAND LINE` writes the settings that another server's command line comes to"
+            )
+        return "\n  ".join(line for text in lines for line in text.splitlines())
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:  # noqa: ARG002 - the form of argparse
         show(self.format_help())
@@ -76,7 +99,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
-def _parser(prog: str, description: str, usage: str | None = None, epilog: str = "") -> Parser:
+def application_parser(prog: str, description: str, usage: str | None = None, epilog: str = "") -> Parser:
     parser = Parser(
         prog=prog,
         description=description,
@@ -87,40 +110,58 @@ def _parser(prog: str, description: str, usage: str | None = None, epilog: str =
     )
     add = parser.add_argument
     add("target", nargs="?", metavar="module:attribute", help="the application to serve")
-    add("--config", metavar="FILE", type=Path, help="the settings file (default: $APPSERVER_CONFIG)")
+    parser.answers_foreign_options = True
     add(
+        "-c",
+        "--config",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        help="the settings file, or a directory of them (*.toml); repeatable, the last is the strongest (default: "
+        "$APPSERVER_CONFIG, or ./server.toml if no application is named)",
+    )
+    add(
+        "-b",
         "--bind",
         metavar="ADDR",
         action="append",
         help="listen on HOST:PORT, [v6]:PORT, unix:/path or fd://N; repeatable",
     )
-    add("--workers", metavar="N", help='how many worker processes, or "auto"')
+    add("-w", "--workers", metavar="N", help='how many worker processes, or "auto"')
     add("--factory", action="store_true", help="the attribute is a function that returns the application")
     add("--app-dir", metavar="DIR", help="the directory to import the application from")
     add("--env-file", metavar="FILE", help="a file with variables for the application's environment")
     add("--log-level", metavar="LEVEL", help="debug, info, warning, error or critical")
     add("--set", metavar="KEY=VALUE", action="append", default=[], help="any setting, as section.key=value; repeatable")
+    add_habits(parser)
     return parser
 
 
 def run_parser() -> Parser:
-    parser = _parser("appserver", "A supervised ASGI server for production.", usage=_USAGE, epilog=_COMMANDS_HELP)
-    parser.add_argument(
-        "--watch", action="store_true", help="reload when a file of the application changes (development)"
+    parser = application_parser(
+        "appserver", "A supervised ASGI server for production.", usage=_USAGE, epilog=_COMMANDS_HELP
     )
-    parser.add_argument("--version", action="version", version=f"appserver {__version__}")
+    parser.add_argument(
+        "--watch", "--reload", action="store_true", help="reload when a file of the application changes (development)"
+    )
+    parser.add_argument(
+        "-V", "--version", action="version", version=f"appserver {__version__} ({distribution.build()})"
+    )
     return parser
 
 
 def check_parser() -> Parser:
-    parser = _parser("appserver check", "Validate the settings, and print every problem.")
+    parser = application_parser("appserver check", "Validate the settings, and print every problem.")
     parser.add_argument("--app", action="store_true", help="import the application too, in a process of its own")
     return parser
 
 
 def settings_parser() -> Parser:
-    parser = _parser("appserver settings", "Show the resolved settings, and where each value comes from.")
+    parser = application_parser("appserver settings", "Show the resolved settings, and where each value comes from.")
     parser.add_argument("--format", choices=("toml", "json"), default="toml", help="default: toml")
+    parser.add_argument(
+        "--json-schema", action="store_true", help="print the JSON schema of settings files, for editors"
+    )
     return parser
 
 
@@ -132,8 +173,8 @@ def _overrides(options: argparse.Namespace) -> list[Override]:
             overrides.append(Override.parse(text, "--set"))
         except ValueError as error:
             raise UsageError(f"--set {text}: {error}") from None
-    if options.bind is not None:
-        overrides.append(Override("listeners", [{"bind": address} for address in options.bind], "--bind"))
+    overrides += options.habits
+    overrides += listeners(options)
     if options.factory:
         overrides.append(Override("app.factory", True, "--factory"))
     for key, value, where in (
@@ -150,14 +191,18 @@ def _overrides(options: argparse.Namespace) -> list[Override]:
 
 def loader(options: argparse.Namespace, environ: Mapping[str, str]) -> Callable[[], Loaded]:
     """Return what loads the settings, now and at every reload: from the same file, environment and options."""
+    refuse_programs(options.config or [])
     overrides = _overrides(options)
     environ = dict(environ)
+    config = options.config
+    if options.target is None and config is None and not environ.get("APPSERVER_CONFIG"):
+        config = usual_files()
 
     def read() -> Loaded:
         try:
-            return load(options.config, environ=environ, overrides=overrides)
+            return load(config, environ=environ, overrides=overrides)
         except SettingsError as error:
-            if options.config is None and not environ.get("APPSERVER_CONFIG") and _lacks_only_target(error):
+            if config is None and not environ.get("APPSERVER_CONFIG") and _lacks_only_target(error):
                 raise UsageError(_NOTHING_TO_SERVE) from None
             raise
 

@@ -1,4 +1,4 @@
-"""What a command prints."""
+"""Standard output of the commands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def show(text: str) -> None:
         sys.stdout.write(text.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding))
         sys.stdout.flush()
     except OSError as error:
-        # What is left in the buffer must not fail again at exit.
+        # The rest of the buffer must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):  # whoever read it (`| head`) has seen enough
             raise OutputError(f"standard output cannot be written: {error.strerror}") from error

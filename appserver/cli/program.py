@@ -5,17 +5,13 @@ Only here does an error become an exit code and a line for people; only `__main_
 
 from __future__ import annotations
 
-import argparse
+import importlib
 import os
 import sys
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from appserver import __version__, signals
-from appserver.cli import control, replacement, run
-from appserver.cli.options import Parser, check_parser, run_parser, settings_parser
-from appserver.cli.words import COMMANDS, unknown_word
-from appserver.errors import AppserverError, SettingsError, UsageError
+from appserver import __version__
+from appserver.errors import AppserverError, SettingsError
 from appserver.telemetry.journal import leads_to_journal, with_priority
 
 
@@ -29,13 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _dispatch(sys.argv[1:] if arguments is None else list(arguments))
     except AppserverError as error:
         if error.exit_code == AppserverError.exit_code:
-            return _report_bug()
+            return _report_bug(error)
         _complain(error)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except Exception:  # noqa: BLE001 - whatever it is, it is ours, and becomes a report instead of a bare traceback
-        return _report_bug()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is ours, and becomes a report instead of a bare traceback
+        return _report_bug(error)
 
 
 def _open_standard_streams() -> None:
@@ -65,27 +61,30 @@ def _print_error(text: str) -> None:
     sys.stderr.write(text)
 
 
-def _report_bug() -> int:
+def _report_bug(error: Exception) -> int:
+    from appserver.asgi.tracebacks import examine
+
     advice = f"appserver: this is a bug in appserver {__version__}; please report it with the lines above\n"
-    _print_error(traceback.format_exc() + advice)
+    _print_error("".join(examine(error).format()) + advice)
     return AppserverError.exit_code
 
 
+FUNCTION = "appserver.cli.function"
+
+
+def prepare(arguments: Sequence[str]) -> None:
+    """Import the modules that the command needs; most of them belong to the table of commands."""
+    module = _module(arguments)
+    importlib.import_module(module)
+    if module == FUNCTION:
+        importlib.import_module("appserver.aws.bootstrap")
+
+
+def _module(arguments: Sequence[str]) -> str:
+    # A function on Lambda is started while a client waits: it does not import what other commands need.
+    return FUNCTION if arguments[:1] == ["lambda"] else "appserver.cli.commands"
+
+
 def _dispatch(arguments: list[str]) -> int:
-    word = arguments[0] if arguments else "-"
-    if word.startswith("-") or ":" in word:
-        return run.serve(run_parser().parse(arguments), arguments)
-    if word in replacement.WORDS:
-        return replacement.WORDS[word](arguments[1:])
-    signals.unblock()  # these commands end by them, as any program does
-    if word not in COMMANDS:
-        raise UsageError(unknown_word(word))
-    parser, command = _COMMANDS[word]
-    return command(parser().parse(arguments[1:]))
-
-
-_COMMANDS: dict[str, tuple[Callable[[], Parser], Callable[[argparse.Namespace], int]]] = {
-    "check": (check_parser, run.check),
-    "settings": (settings_parser, run.show_settings),
-    **control.COMMANDS,
-}
+    found: int = importlib.import_module(_module(arguments)).dispatch(arguments)
+    return found

@@ -3,7 +3,7 @@
     take-over FD …          go on as the master that hands over what is behind the descriptor
     take-over-check FD …    find out whether that would work
 
-What follows is the command line that the server was started with.
+The command line that the server was started with follows.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from appserver.cli.options import loader, run_parser
-from appserver.cli.sources import watch_sources
+from appserver.cli.sources import reload_this_process, watch_sources
 from appserver.errors import AppserverError
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def own_command(arguments: Sequence[str]) -> Command:
     """How this program was started, with these arguments of a run."""
     from appserver.master import Command
 
+    if Path(sys.argv[0]).name not in ("appserver", "__main__.py"):  # a program that has called appserver.run
+        return Command((sys.executable, "-m", "appserver"), tuple(arguments))
     # sys.argv is what follows the program, with one name for it: "-m appserver" becomes the path of __main__.py.
     program = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]
     return Command((sys.executable, *program), tuple(arguments))
@@ -39,7 +42,7 @@ def _take_over(arguments: Sequence[str]) -> int:
     read = loader(options, os.environ)
     if options.watch:
         with contextlib.suppress(AppserverError):  # settings that have been broken meanwhile: a reload will say so
-            watch_sources(read())
+            watch_sources(read(), read, reload_this_process)
     return take_over(int(fd), read, own_command(run))
 
 

@@ -1,39 +1,166 @@
-"""Reloading when a file of the application changes, for development: `--watch`."""
+"""The files that development looks at, and waiting for a change of them: `appserver dev` and `--watch`."""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
+import queue
+import re
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase, translate
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from appserver.errors import UsageError
+from appserver import signals
+from appserver.distribution import how_to_install
+from appserver.errors import AppserverError, Problem, SettingsError, UsageError
 from appserver.settings import Loaded
 
+if TYPE_CHECKING:
+    import watchfiles
 
-def watch_sources(loaded: Loaded) -> None:
-    """From now on have this process reload when a Python file, the settings file or the file of variables changes.
+# Saves that follow each other within so many milliseconds are one change: "save all", a checkout, a formatter.
+QUIET = 100
 
-    Python files are those below `app.directory`, the current directory unless it is set. Raises UsageError if watchfiles
-    is not installed.
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The watched paths: directories with all that is below them, and single files.
+
+    Files are watched through the directory that they are in: most editors write a new file and rename it, and a watch of
+    the old one would see nothing any more.
     """
-    try:
+
+    directories: tuple[Path, ...]
+    files: frozenset[Path]
+    patterns: tuple[str, ...]
+    ignore: tuple[str, ...]
+
+    @classmethod
+    def of(cls, loaded: Loaded) -> Sources:
+        """Read them from the settings. Raises SettingsError for a path of `dev.watch` that does not exist."""
+        settings = loaded.settings
+        named = [Path(entry) for entry in settings.dev.watch]
+        if missing := [path for path in named if not path.exists()]:
+            problem = "no such file or directory"
+            raise SettingsError([Problem("dev.watch", "dev.watch", f'"{path}"', problem) for path in missing])
+        files = [*loaded.paths, *filter(None, (settings.app.env_file, settings.logging.config_file))]
+        files += [path for path in named if not path.is_dir()]
+        directories = [settings.app.directory, *(path for path in named if path.is_dir())]
+        return cls(
+            tuple(dict.fromkeys(path.resolve() for path in directories)),
+            frozenset(path.resolve() for path in files),
+            settings.dev.patterns,
+            settings.dev.ignore,
+        )
+
+    def changes(self, stop: threading.Event) -> Iterator[list[str]]:
+        """Yield the names of what has changed, each change as one list, until `stop` is set."""
+        found: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
+        watches = [threading.Thread(target=self._watch_directories, args=(stop, found), daemon=True)]
+        if alone := {path.parent for path in self.files if not self._root_of(path)}:
+            watches.append(threading.Thread(target=self._watch_files, args=(alone, stop, found), daemon=True))
+        for watch in watches:
+            watch.name = "appserver-watch"
+            watch.start()
+        yield from _until_none(found, len(watches))
+
+    def _watch_directories(self, stop: threading.Event, found: queue.SimpleQueue[list[str] | None]) -> None:
         import watchfiles
+
+        usual = watchfiles.DefaultFilter()
+        ignored = [re.compile(translate(pattern)) for pattern in (*self.ignore, "site-packages", "venv")]
+
+        def counts(change: watchfiles.Change, name: str) -> bool:
+            path = Path(name)
+            if path in self.files:
+                return True
+            if (root := self._root_of(path)) is None or not any(fnmatchcase(path.name, one) for one in self.patterns):
+                return False
+            inside = path.relative_to(root)  # where the project itself lies is none of the filter's business
+            return usual(change, str(inside)) and not any(one.match(part) for one in ignored for part in inside.parts)
+
+        self._watch(self.directories, counts, stop, found, recursive=True)
+
+    def _watch_files(
+        self, folders: set[Path], stop: threading.Event, found: queue.SimpleQueue[list[str] | None]
+    ) -> None:
+        self._watch(tuple(folders), lambda _, name: Path(name) in self.files, stop, found, recursive=False)
+
+    @staticmethod
+    def _watch(
+        paths: tuple[Path, ...],
+        counts: Callable[[watchfiles.Change, str], bool],
+        stop: threading.Event,
+        found: queue.SimpleQueue[list[str] | None],
+        *,
+        recursive: bool,
+    ) -> None:
+        import watchfiles
+
+        signals.block()  # they are for the main thread
+        try:
+            watch = watchfiles.watch(
+                *paths, watch_filter=counts, stop_event=stop, step=QUIET, recursive=recursive, raise_interrupt=False
+            )
+            for changes in watch:
+                found.put(sorted({name for _, name in changes}))
+        finally:
+            found.put(None)
+
+    def _root_of(self, path: Path) -> Path | None:
+        return next((root for root in self.directories if root in path.parents), None)
+
+
+def _until_none(found: queue.SimpleQueue[list[str] | None], watches: int) -> Iterator[list[str]]:
+    while watches:
+        names = found.get()
+        if names is None:
+            watches -= 1
+        else:
+            yield names
+
+
+def require_watchfiles(what: str) -> None:
+    """Raise UsageError if the library that watches is not installed; `what` needs it."""
+    try:
+        import watchfiles  # noqa: F401
     except ImportError:
-        raise UsageError("--watch needs watchfiles: pip install 'appserver[watch]'") from None
-    from appserver import signals
+        raise UsageError(f"{what} needs watchfiles, which is not installed: {how_to_install('watch')}") from None
 
-    directory = loaded.settings.app.directory.resolve()
-    files = {path.resolve() for path in (loaded.path, loaded.settings.app.env_file) if path is not None}
-    is_python = watchfiles.PythonFilter()
 
-    def matters(change: watchfiles.Change, path: str) -> bool:
-        return Path(path) in files or is_python(change, path)
+def watch_sources(loaded: Loaded, reread: Callable[[], Loaded], changed: Callable[[list[str]], None]) -> None:
+    """From now on call `changed`, in a thread, with the names of the files of each change.
+
+    What is watched follows the settings, which `reread` reads again after each change; while they are broken it stays
+    what it was. Raises UsageError if watchfiles is not installed, SettingsError if `dev.watch` names what does not exist.
+    """
+    require_watchfiles("watching")
+    logging.getLogger("watchfiles").setLevel(
+        logging.WARNING
+    )  # it counts the changes, and whoever asked is told of them
+    sources = Sources.of(loaded)
 
     def watch() -> None:
-        signals.block()  # they are for the main thread, and wait until it can handle them
-        paths = [directory, *(path for path in files if directory not in path.parents)]
-        for _ in watchfiles.watch(*paths, watch_filter=matters):
-            os.kill(os.getpid(), signal.SIGHUP)
+        signals.block()
+        current = sources
+        while True:
+            stop = threading.Event()
+            for names in current.changes(stop):
+                changed(names)
+                with contextlib.suppress(AppserverError):
+                    wanted = Sources.of(reread())
+                    if wanted != current:
+                        current = wanted
+                        stop.set()
 
     threading.Thread(target=watch, name="appserver-watch", daemon=True).start()
+
+
+def reload_this_process(names: list[str]) -> None:  # noqa: ARG001 - the master says itself why it reloads
+    """Ask the master, which this process is, for a reload."""
+    os.kill(os.getpid(), signal.SIGHUP)

@@ -24,6 +24,7 @@ def as_table(status: Mapping[str, Any], unreadiness: str, now: datetime | None =
         f"not ready: {unreadiness}" if unreadiness else "ready",
         "listening on " + ", ".join(status["listeners"]),
         _last_reload(status["last_reload"], now),
+        *(_deadly(request, now) for request in status.get("deadly_requests", ())),
     ]
     lines = [line for text in paragraphs for line in textwrap.wrap(text, WIDTH, subsequent_indent="    ")]
     return "\n".join([*lines, "", *_rows(status["workers"], now)]) + "\n"
@@ -33,6 +34,12 @@ def _last_reload(reload: Mapping[str, Any] | None, now: datetime) -> str:
     if reload is None:
         return "no reload so far"
     return f"last reload {age(reload['at'], now)} ago: {reload['result']}, {reload['reason']}"
+
+
+def _deadly(request: Mapping[str, Any], now: datetime) -> str:
+    """Of which request workers keep dying; alone means that a worker served nothing else, so it was certainly this one."""
+    deaths = "{deaths} workers have died while they served {method} {path} ({alone} nothing else)".format(**request)
+    return f"{deaths}, the last one {age(request['last_at'], now)} ago"
 
 
 def shown_state(worker: Worker) -> str:
@@ -45,6 +52,19 @@ def shown_lag(worker: Worker) -> str:
     """How late the event loop is: since its last heartbeat, if that is long ago."""
     age = worker["heartbeat_age_seconds"] or 0.0
     return lag(age if age > BLOCKED_AFTER else worker["loop_lag_seconds"])
+
+
+def shown_threads(worker: Worker) -> str:
+    """How many threads of a WSGI application are busy, and how many requests wait for one: "8/8+3"; "-" without any."""
+    if (threads := worker.get("threads")) is None:
+        return "-"
+    waiting = f"+{number(threads['waiting'])}" if threads["waiting"] else ""
+    return f"{threads['busy']}/{threads['size']}{waiting}"
+
+
+def shown_http2(worker: Worker) -> str:
+    """How many connections speak HTTP/2, and how many streams are open on them: "3/17"."""
+    return f"{number(worker['http2_connections'])}/{number(worker['http2_streams'])}"
 
 
 def columns(rows: Sequence[Mapping[str, str]], left: Collection[str] = ()) -> list[str]:
@@ -75,6 +95,10 @@ def _rows(workers: list[Worker], now: datetime) -> list[str]:
         "MEMORY": lambda worker: size(worker["rss_bytes"]),
         "LAG": shown_lag,
     }
+    if any(worker["http2_connections"] for worker in workers):
+        cells["H2"] = shown_http2
+    if any("threads" in worker for worker in workers):
+        cells["THREADS"] = shown_threads
     return columns([{name: show(worker) for name, show in cells.items()} for worker in workers])
 
 

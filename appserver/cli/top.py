@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 
 from appserver.cli.activity import Look, as_view
 from appserver.cli.output import show
+from appserver.telemetry.logs import understands_colours
+from appserver.telemetry.output import Destination
 
 # The other screen of the terminal, without a cursor; and back (xterm's control sequences, which all of them know).
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
@@ -42,11 +44,15 @@ def watch(look: Callable[[], Look], interval: float, *, once: bool) -> None:
 
 def _paint(before: Look, after: Look) -> None:
     size = shutil.get_terminal_size()
-    view = as_view(before, after, width=size.columns, height=size.lines - 2, now=datetime.now(UTC))
+    view = as_view(before, after, width=size.columns, height=size.lines - 2, now=datetime.now(UTC), colours=_colours())
     lines = [*view.splitlines(), "", f"{datetime.now().astimezone():%H:%M:%S}  q: quit"]
     # Over the old picture line by line: clearing all of it first would flicker. No line feed behind the last line, which
     # would scroll.
     show(_HOME + "\n".join(line + _CLEAR_LINE for line in lines) + _CLEAR_BELOW)
+
+
+def _colours() -> bool:
+    return understands_colours(Destination.stream(sys.stdout.fileno()))
 
 
 def _quit_within(seconds: float) -> bool:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import difflib
 
-COMMANDS = ("check", "settings", "status", "top", "reload", "scale", "stop", "stacks", "reopen-logs", "upgrade")
+COMMANDS: tuple[str, ...] = (
+    *("dev", "check", "settings", "init", "migrate", "lambda"),
+    *("help", "completion"),
+    *("status", "top", "reload", "scale", "stop", "stacks", "reopen-logs", "upgrade"),
+)
 
 
 def unknown_word(word: str) -> str:

@@ -12,13 +12,12 @@ from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
-from appserver.engine.connection import Connection
 from appserver.engine.link import Link
 from appserver.engine.listener import Listener
-from appserver.engine.preface import Preface
+from appserver.engine.opening import open_connection
 from appserver.engine.scope import scope_template
-from appserver.engine.secure import SecureTransport
 from appserver.engine.service import Service, start_task
+from appserver.engine.work import OpenConnection
 from appserver.proxy import Address
 
 STEP_BACK = 0.002
@@ -35,11 +34,14 @@ COMPLAINT_INTERVAL = 10.0
 
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
+ROOM_PAUSE = 0.02
+"""Seconds until the next look for an idle connection, where none is: those that have just come have no transport yet."""
+
 LOST = {
     errno.ECONNABORTED, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ENONET,
     errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.EPERM, errno.EPROTO, errno.ETIMEDOUT,
 }  # fmt: skip
-"""What has become of one connection while it waited, or (EPERM) that a firewall forbids it. accept(2) hands that on, and
+"""Errors of accept(2) about one connection: what became of it while it waited, or (EPERM) that a firewall forbids it. accept(2) hands that on, and
 says to treat it as no connection; the next one may be sound."""
 
 BATCH = 64
@@ -58,8 +60,14 @@ class Acceptor:
     them, and keeps them as long as they stay open.
     """
 
-    def __init__(self, service: Service, listener: Listener, max_connections: float) -> None:
-        """`max_connections`: beyond so many open connections of the service, others wait in the backlog."""
+    def __init__(
+        self, service: Service, listener: Listener, max_connections: float, *, makes_room: bool = False
+    ) -> None:
+        """`max_connections`: beyond so many open connections of the service, others wait in the backlog.
+
+        With `makes_room` they do not: the connection that has been idle the longest is closed for each.
+        """
+        self._makes_room = makes_room
         self._service = service
         self._listener = listener
         self._max_connections = max_connections
@@ -69,20 +77,25 @@ class Acceptor:
         self._stepped_back = False
         self._complained_at = -math.inf
         self._failures = 0  # that nobody has been told of
-        self._adopted: set[Link] = set()  # connections that have been accepted, but may not have a transport yet
+        # Connections that have been accepted, but may not have a transport yet, with their sockets' descriptors.
+        self._adopted: dict[Link, int] = {}
         if listener.socket.family != socket.AF_UNIX:
             # Accepted sockets inherit it, and asyncio sets it only on those of which it knows that they are TCP.
             listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._is_plain = not (listener.tls or listener.proxy_protocol)
         self._peer_address = _address_v6 if listener.socket.family == socket.AF_INET6 else _address
         self._make_socket = _socket_factory(listener.socket)
-        server = _server_address(listener.socket)
+        server = _server_address(listener)
         self._template = None if server is None else self._make_template(server)
 
     @property
     def adopting(self) -> bool:
         """Whether a connection has been accepted that the service does not know yet."""
         return bool(self._adopted)
+
+    def descriptors(self) -> list[int]:
+        """The descriptors that it has besides the listening socket. May be called from another thread."""
+        epoll = self._epoll
+        return [*self._adopted.values(), *([] if epoll is None else [epoll.fileno()])]
 
     def start(self) -> None:
         self._epoll = select.epoll()
@@ -130,9 +143,12 @@ class Acceptor:
     def _woken(self) -> None:
         """Take connections, as long as there are any, there is room, and no other worker should take them."""
         for _ in range(BATCH):
+            victim = None
             if self._max_connections < math.inf and self._is_full():
-                self._pause()
-                return
+                victim = self._service.registry.longest_idle() if self._makes_room else None
+                if victim is None:
+                    self._pause(ROOM_PAUSE if self._makes_room else None)
+                    return
             ahead = self._service.slot.connections_ahead()
             if ahead > 1 and not self._stepped_back:
                 self._stepped_back = True
@@ -141,10 +157,18 @@ class Acceptor:
             self._stepped_back = False
             if not self._accept():
                 return
+            if victim is not None:
+                self._make_room(victim)
 
     def _is_full(self) -> bool:
-        connections = self._service.connections
-        return len(connections) + len(self._adopted - connections) >= self._max_connections
+        connections = self._service.registry.connections
+        return len(connections) + len(self._adopted.keys() - connections) >= self._max_connections
+
+    def _make_room(self, victim: OpenConnection) -> None:
+        """Close a connection for another one that has been taken."""
+        victim.abort()
+        # The event loop tells it in its next turn, and others may come in this one.
+        self._service.registry.connections.discard(victim)
 
     def _accept(self) -> bool:
         """Take one connection; returns whether another one may be waiting."""
@@ -165,10 +189,11 @@ class Acceptor:
             return False
         connected = self._make_socket(fileno=descriptor)
         template = self._template or self._make_template(self._peer_address(connected.getsockname()))
-        connection = Connection(self._service, self._peer_address(peer) if peer else None, template)
+        address = self._peer_address(peer) if peer else None
+        link, protocol = open_connection(self._service, self._listener, self._service.peer(address, template))
         self._service.slot.connection_opened()
-        self._adopted.add(connection)
-        start_task(self._adopt(connected, connection), loop=self._service.loop)
+        self._adopted[link] = descriptor
+        start_task(self._adopt(connected, link, protocol), loop=self._service.loop)
         return True
 
     def _complain(self, error: OSError) -> None:
@@ -181,34 +206,26 @@ class Acceptor:
             detail = f"{error.strerror}: see workers.max_open_files and workers.max_connections"
             self._service.logger.error("cannot accept", listener=self._listener.name, failures=failures, detail=detail)
 
-    async def _adopt(self, connected: socket.socket, connection: Connection) -> None:
+    async def _adopt(self, connected: socket.socket, link: Link, protocol: asyncio.Protocol) -> None:
         """Give a connection its transport."""
-        protocol = connection if self._is_plain else self._stack(connection)
         try:
             await self._service.loop.connect_accepted_socket(lambda: protocol, connected)
         except OSError:
             connected.close()  # the client has gone already
             self._service.slot.connection_closed()
         finally:
-            self._adopted.discard(connection)
-
-    def _stack(self, connection: Connection) -> asyncio.Protocol:
-        """What stands between a connection and its transport, the outermost first."""
-        protocol: asyncio.Protocol = connection
-        if self._listener.tls:
-            assert self._service.tls is not None, "a listener with TLS needs certificates"
-            protocol = SecureTransport(self._service.tls.context, connection, self._service.loop)
-        if self._listener.proxy_protocol:
-            protocol = Preface(self._service, connection, protocol)
-        return protocol
+            del self._adopted[link]
 
     def _make_template(self, server: tuple[str, int | None]) -> dict[str, Any]:
         scheme = "https" if self._listener.tls else "http"
-        return scope_template(scheme=scheme, server=server, root_path=self._service.root_path)
+        service = self._service
+        return scope_template(
+            scheme=scheme, server=server, root_path=service.root_path, strips_prefix=service.strips_prefix
+        )
 
 
 def _socket_factory(listening: socket.socket) -> Callable[..., socket.socket]:
-    """What makes a socket of an accepted descriptor.
+    """Makes a socket of an accepted descriptor.
 
     Event loops ask a socket for its family and type several times; as `socket.socket` makes an enumeration's member of
     each answer, that takes as long as accepting.
@@ -232,9 +249,11 @@ def _address_v6(name: Any) -> Address:
     return host.removeprefix("::ffff:") if "." in host else host, name[1]
 
 
-def _server_address(listening: socket.socket) -> tuple[str, int | None] | None:
-    """What `server` is for every connection of this listener; None if that depends on the address the client chose."""
-    name = listening.getsockname()
-    if listening.family == socket.AF_UNIX:
+def _server_address(listener: Listener) -> tuple[str, int | None] | None:
+    """The `server` of every connection of this listener; None if it depends on the address that the client chose."""
+    name = listener.socket.getsockname()
+    if listener.socket.family == socket.AF_UNIX:
+        if listener.name.startswith("unix:/"):
+            return listener.name.removeprefix("unix:"), None  # it may have been bound by another path
         return (name if isinstance(name, str) else name.decode(errors="surrogateescape"), None)
     return None if ip_address(name[0].partition("%")[0]).is_unspecified else _address(name)

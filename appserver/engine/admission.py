@@ -20,8 +20,8 @@ class Overload(RequestError):
 class Admission:
     """Lets at most `limit` applications run; others wait in the order of their arrival.
 
-    At most `queue_size` wait, each for at most `queue_timeout` seconds (None: without limit). Who finds no place, or
-    waits for too long, is turned away.
+    At most `queue_size` wait, each for at most `queue_timeout` seconds (None: without limit). Requests that find no
+    place, or wait for too long, are turned away.
     """
 
     def __init__(self, limit: int, queue_size: int, queue_timeout: float | None) -> None:

@@ -1,34 +1,40 @@
-"""A connection that speaks HTTP/1.1: one request after the other, each an `Exchange`.
+"""A connection that speaks HTTP/1.1: one request after the other, each an `Exchange` whose carrier the connection is.
 
     octets ─▶ parser ─▶ on_head, on_body, on_end ─▶ Exchange ─▶ application
-    octets ◀─ encoder ◀────────────────────────────── send ◀──────┘
+    octets ◀─ encoder ◀──────────── start, write_body ◀──┘
+
+This is where the wire and the life of a request meet: `connection_states` has the states and what may follow on what,
+`http1` the octets, `lifecycle` everything about a request that does not depend on what carries it, `link` the transport.
 
 The parser is paused from each head on until the response is complete, so there is never more than one request under
-way: pipelined ones wait as octets, and reading stops when they do. The application is started after the parser has
+way: pipelined ones wait as octets, and nothing is read while they do. The application is called after the parser has
 returned, so that what came with the head is there when it first calls `receive`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-from functools import partial
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from appserver.engine import refusal
-from appserver.engine.admission import Overload
+from appserver.engine import connection_states as states
+from appserver.engine import lifecycle, refusal
 from appserver.engine.exchange import DONE, GONE, Exchange
-from appserver.engine.failure import ENDS_WORKER, because_of_disconnect, report_failure, report_timeout
-from appserver.engine.link import NEVER
-from appserver.engine.responder import DISCARD_LIMIT, Responder
-from appserver.engine.scope import http_scope, seen_by_proxy
-from appserver.engine.service import Service, start_task
+from appserver.engine.file import FilePart
+from appserver.engine.filecopy import copy_file
+from appserver.engine.http2_connection import HTTP2Connection
+from appserver.engine.link import NEVER, Link
+from appserver.engine.peer import Peer
+from appserver.engine.pipe import SocketPipe
+from appserver.engine.service import Service
+from appserver.engine.work import RequestWork
 from appserver.errors import RequestError
-from appserver.http.head import RequestHead
-from appserver.http.parser import Parser
-from appserver.http.response import error_response
-from appserver.proxy import Address
-from appserver.tls import describe_session
+from appserver.http.request import Request
+from appserver.http.response import HAS_ID, ResponseError
+from appserver.http1.parser import Parser
+from appserver.http1.response import CONTINUE, ResponseEncoder, early_hints, error_response
+from appserver.http2.frames import PREFACE
 
 if TYPE_CHECKING:
     from appserver.engine.session import Session
@@ -36,87 +42,83 @@ if TYPE_CHECKING:
 BUFFER_LIMIT = 64 * 1024
 """So much of a body waits for the application before reading pauses; one read more may come on top."""
 
+DISCARD_LIMIT = 256 * 1024
+"""So much of a body that nobody wants is read for the sake of the connection; beyond that it is cheaper to close it."""
 
-class Connection(Responder):
-    """Protocol of the transport, handler of the parser, and what decides on the life of both."""
 
-    __slots__ = ("_in_head", "_next", "_parser", "_served", "_session", "_template", "peer", "trusted")
+class Connection(Link):
+    """Protocol of the transport, handler of the parser, carrier of the exchanges."""
 
-    def __init__(self, service: Service, client: Address | None, template: dict[str, Any]) -> None:
-        """`template`: what is the same in the scope of each of its requests (see `scope.scope_template`)."""
-        super().__init__(service, client)
-        self.peer = client
-        self.trusted = service.trust.trusts(client)  # what the peer says about others is believed
-        self._template = template
+    __deletable__ = ("_parser",)  # mypyc asks for that
+    __slots__ = (
+        "_body_size", "_encoder", "_expects_continue", "_keep_alive", "_parser", "_served", "_session", "_uncalled",
+        "exchange", "peer", "state",
+    )  # fmt: skip
+
+    def __init__(self, service: Service, peer: Peer) -> None:
+        super().__init__(service)
+        self.peer = peer
+        self.state = states.HEAD
+        self.exchange: Exchange | None = None  # whose response is due: in BODY and RESPONSE
+        assert service.lexer is not None, "this service has no connections"
         self._parser = Parser(service.lexer, self, service.limits)
-        self._next: Exchange | None = None  # whose application is to be started when the parser returns
-        self._session: Session | None = None  # what the connection is to be handed over to when the parser returns
-        self._in_head = True  # a head is due
+        self._encoder = ResponseEncoder(service.defaults)
+        # The parser's findings, to be acted on when it returns.
+        self._uncalled: Exchange | None = None  # whose application is to be called
+        self._session: Session | None = None  # what the connection is to be handed over to
+        self._keep_alive = False  # the client wishes to send another request behind the present one
+        self._expects_continue = False  # the client waits to be asked for the body
+        self._body_size = 0  # octets of the body so far
         self._served = 0
-
-    def introduce(self, client: Address | None, server: Address | None) -> None:
-        """A proxy has made this connection for another one: whose, and to where (None: through a unix socket)."""
-        self.peer = self._client = client
-        self.trusted = self._service.trust.trusts(client)
-        if server is not None:
-            self._template = self._template | {"server": server}
 
     # The transport's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         service = self._service
-        # In a drain, the last ones out of the backlog have no more time to begin than those that are idle.
-        limit = min(service.header_timeout, service.keepalive_timeout) if service.draining else service.header_timeout
-        self._read_by = self.deadline = service.clock() + limit
-
-    def secured(self, session: ssl.SSLObject) -> None:
-        """The TLS handshake is complete."""
-        self._template = self._template | {"extensions": describe_session(session)}
-
-    def insecure(self, error: ssl.SSLError) -> None:
-        """There was no TLS handshake; the connection ends."""
-        self._service.slot.rejected("tls")
-        detail = (error.reason or str(error)).lower().replace("_", " ")
-        self._service.logger.info("connection refused", reason="tls", client=self.peer, detail=detail)
+        self._read_by = self.deadline = service.clock() + service.opening_timeout
 
     def data_received(self, data: bytes) -> None:
-        self._received += len(data)
-        if self._closing:
+        self.received += len(data)
+        if self.state == states.ENDING:
             return
         try:
             self._parser.feed(data)
         except RequestError as error:
-            self._refuse(error)
+            if error.status == HTTPStatus.HTTP_VERSION_NOT_SUPPORTED and self._is_preface(data):
+                self._speak_http2(data)
+            else:
+                self._refuse_client(error)
             return
-        exchange = self._next
-        if exchange is not None and self._receiving is None:
-            # What `_proceed` comes to for a request without a body, which most are.
-            self._next = None
-            self._start(exchange)
+        exchange = self._uncalled
+        if exchange is not None and self.state == states.RESPONSE and self._parser.idle:
+            # What `_proceed` comes to for a request without a body and with nothing behind it, as most are.
+            self._uncalled = None
+            lifecycle.call(self._service, exchange)
         else:
             self._proceed()
 
     def eof_received(self) -> bool:
         """The client has closed its side; returns whether it is still owed something."""
         self._half_closed = True
-        if self._closing:
+        state = self.state
+        if state == states.ENDING:
             return False
-        if self._receiving is not None:
+        if state in (states.BODY, states.REST):
             self._parser.paused = False  # for what comes behind this body, and nothing will
         try:
             self._parser.eof()
         except RequestError as error:
-            self._refuse(error)
+            self._refuse_client(error)
         else:
             if self.exchange is not None:
                 self.exchange.half_close()
             elif self._parser.idle:
-                self._close()
+                self.close()
         return True
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._next = self._receiving = None
+        self._uncalled = None
         if self.exchange is not None:
             self._finish(self.exchange, GONE, "aborted")
         del self._parser  # it refers to this connection: not to be left to the garbage collector
@@ -124,265 +126,350 @@ class Connection(Responder):
 
     # The parser's side.
 
-    def on_head(self, head: RequestHead) -> bool:
+    def on_head(self, request: Request, keep_alive: bool) -> bool:
+        self.state = states.AFTER_HEAD_READ[self.state]
         self._parser.paused = True
-        self._in_head = False
-        length = head.content_length
+        self._keep_alive = keep_alive
+        if request.upgrade is not None and self._service.speaks_websocket and self._is_handshake(request):
+            return True
+        exchange = self._begin(request)
+        length = request.content_length
         if length is not None and length > self._service.max_body_size:
-            raise self._refused(head, refusal.body_too_large(self._service))
-        if head.upgrade is not None and self._service.speaks_websocket:
-            from appserver.engine.session import take_handshake
-
-            try:
-                self._session = take_handshake(self._service, head)
-            except RequestError as error:
-                raise self._refused(head, error) from None
-            if self._session is not None:
-                return True
-        self._next = self._receiving = Exchange(self, head)
+            raise refusal.body_too_large(self._service)
+        self._uncalled = exchange
         self._body_size = 0
-        self._expects_continue = head.expect_continue
+        self._expects_continue = request.expect_continue
         return False
 
     def on_body(self, data: bytes) -> None:
-        exchange = self._receiving
-        assert exchange is not None
         self._expects_continue = False
         self._body_size += len(data)
-        if exchange.phase < DONE:
+        exchange = self.exchange
+        if exchange is not None:  # otherwise nobody wants it any more
             if self._body_size > self._service.max_body_size:
                 raise refusal.body_too_large(self._service)
             exchange.take(data)
 
     def on_end(self) -> None:
-        exchange = self._receiving
-        assert exchange is not None
-        self._receiving = None
-        exchange.end()
-        if exchange.phase == DONE:
-            self._parser.paused = False  # the rest of a body that nobody wanted, so the next request has its turn
+        self.state = states.AFTER_REQUEST_READ[self.state]
+        self._read_by = NEVER
+        if self.exchange is not None:
+            self.exchange.end()
+        else:
+            self._service.loop.call_soon(self._take_turn)
 
     # Requests.
 
-    def _proceed(self) -> None:
-        """Act on what the parser has delivered: start the application, and decide what to wait for next."""
-        exchange = self._next
-        if self._session is not None:
-            self._begin_session(self._session)
-            return
-        if exchange is not None:
-            self._next = None
-            self._start(exchange)
-        if self._receiving is not None:
-            self._await_body(self._receiving)
-        elif not self._parser.paused:
-            self._await_request()
-        elif exchange is None and not self._parser.idle:
-            self._pause_reading()  # a pipelined request has to wait for this one
-
-    def _start(self, exchange: Exchange) -> None:
+    def _begin(self, request: Request) -> Exchange:
+        """Begin an exchange, whoever will answer it."""
         service = self._service
-        template = self._open(exchange)
-        scope = http_scope(template, exchange.head, self._client, service.state)
-        if exchange.request_id is not None:
-            scope["state"]["request_id"] = exchange.request_id
-        application = service.application
-        if service.admission is not None:
-            application = partial(service.admission.run, exchange, application)
-        running = exchange.run(application, scope, service.background)
-        task = start_task(running, loop=service.loop, context=service.context.copy())
-        exchange.task = None if task.done() else task
-
-    def _open(self, exchange: Exchange) -> dict[str, Any]:
-        """Begin to answer a request, whoever will do that; returns what its scope is to be made from."""
-        service = self._service
-        head = exchange.head
+        exchange = self.exchange = Exchange(self, request)
+        lifecycle.begin(service, self.peer, exchange)
         self._served += 1
-        keep_alive = head.keep_alive and not service.draining and self._served < service.max_requests
-        self.encoder.begin(head.method, head.http_version, keep_alive)
-        self.exchange = exchange
-        exchange.started = now = service.clock()
+        keep_alive = self._keep_alive and not service.draining and self._served < service.max_requests
+        encoder = self._encoder
+        encoder.begin(request.method, request.http_version, keep_alive)
+        if exchange.request_id is not None:
+            encoder.id_field = service.id_field(exchange.request_id)
         self._read_by = NEVER
-        self._finish_by = self.deadline = now + service.request_timeout
-        octets = b""
-        if service.request_ids is not None:
-            exchange.request_id = request_id = service.request_ids.of(head, self.trusted)
-            octets = request_id.encode()
-            self.encoder.id_field = service.request_ids.prefix + octets
-        exchange.number = service.slot.request_started(now, head.method, head.raw_path, octets)
-        return self._template if not self.trusted else self._find_origin(head)
+        self._finish_by = self.deadline = exchange.finish_by
+        return exchange
 
-    def _find_origin(self, head: RequestHead) -> dict[str, Any]:
-        """Note who the client of a request from a trusted peer is; returns what the scope is to be made from."""
-        read_origin = self._service.read_origin
-        if not head.forwarded or read_origin is None:
-            self._client = self.peer
-            return self._template
-        origin = read_origin(head.headers, self.peer, self._service.trust)
-        self._client = origin.client
-        return seen_by_proxy(self._template, head, origin)
-
-    def _begin_session(self, session: Session) -> None:
-        """Leave the connection to a WebSocket session; nothing is left to do here."""
-        rest = self._parser.take_rest()
-        del self._parser  # as in `connection_lost`, which the session will get in its place
-        template = self._template if not self.trusted else self._find_origin(session.head)
-        if self._service.request_ids is not None:
-            session.request_id = self._service.request_ids.of(session.head, trusted=self.trusted)
-        session.begin(self, self._client, template, rest)
-
-    def _await_body(self, exchange: Exchange) -> None:
-        if exchange.buffered > BUFFER_LIMIT:
-            self._pause_reading()
-            self._read_by = NEVER
-        elif exchange.phase >= DONE and self._body_size > DISCARD_LIMIT:
-            self._receiving = None
-            self._linger()
+    def _proceed(self) -> None:
+        """Act on what the parser has delivered, and decide what is to be read next, and by when."""
+        if self._session is not None:
+            self._switch(self._session)
+            return
+        if self._uncalled is not None:
+            exchange, self._uncalled = self._uncalled, None
+            lifecycle.call(self._service, exchange)
+        state = self.state
+        if state in (states.BODY, states.REST):
+            self._await_body()
+        elif state in (states.HEAD, states.IDLE):
+            self._await_head()
+        elif state == states.ENDING:
+            pass  # the application has answered at once, and with that the connection ends: `linger` reads on
+        elif self._parser.idle:
+            self.resume_reading()  # to notice if the client goes away
         else:
-            self._resume_reading()
+            self.pause_reading()  # a pipelined request has to wait for this one
+
+    def _await_body(self) -> None:
+        exchange = self.exchange
+        if exchange is not None and exchange.buffered > BUFFER_LIMIT:
+            self.pause_reading()
+            self._read_by = NEVER
+        elif exchange is None and self._body_size > DISCARD_LIMIT:
+            self.linger()
+        else:
+            self.resume_reading()
             self._read_by = self._service.clock() + self._service.body_timeout
         self._set_deadline()
 
-    def _await_request(self) -> None:
+    def _await_head(self) -> None:
         """Nothing is under way: wait for a head to begin, or to end."""
-        if self._closing or (self._in_head and not self._half_closed):
-            return
         if self._half_closed:
-            self._close()
+            self.close()
             return
+        self.resume_reading()
+        if self.state == states.HEAD:
+            return  # its time limit counts from its beginning
         service = self._service
-        self._in_head = not self._parser.idle
-        self._read_by = service.clock() + (service.header_timeout if self._in_head else service.keepalive_timeout)
+        limit = service.keepalive_timeout
+        if not self._parser.idle:
+            self.state = states.AFTER_HEAD_BEGAN[self.state]
+            limit = service.header_timeout
+        self._read_by = service.clock() + limit
         self._set_deadline()
 
     def _complete(self, exchange: Exchange) -> None:
+        """The response is complete: wait for the next request, or end the connection."""
         now = self._finish(exchange, DONE)
-        if not self.encoder.keep_alive:
-            if self._receiving is None and not exchange.head.keep_alive:
-                self._close()  # as the client has asked for, so it sends nothing more
+        self.state = state = states.AFTER_RESPONSE_SENT[self.state]
+        if state == states.ENDING:
+            return
+        if not self._encoder.keep_alive:
+            if state == states.TURN and not self._keep_alive:
+                self.close()  # as the client has asked for, so it sends nothing more
             else:
-                self._receiving = None
-                self._linger()
-        elif self._receiving is not None:
-            self._await_body(self._receiving)
+                self.linger()
+        elif state == states.REST:
+            self._await_body()
         elif self.congested or self._half_closed or not self._parser.idle:
             # Not from within the application's `send`; and other connections have their turn first.
-            self._service.loop.call_soon(self._resume)
+            self._service.loop.call_soon(self._take_turn)
         else:
+            self.state = states.AFTER_NEXT_WANTED[state]
             self._parser.paused = False
             self._read_by = self.deadline = now + self._service.keepalive_timeout
 
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if not self._closing and self.exchange is None and self._parser.paused:
-            self._resume()
-
-    def _resume(self) -> None:
-        """Go on with what has arrived during the last request, once its response is on its way."""
-        if self._closing or self.congested or not self._parser.paused:
+    def _take_turn(self) -> None:
+        """Go on with what has arrived during the last request, if its response is on its way."""
+        if self.state != states.TURN or self.congested:
             return
-        self._resume_reading()
+        self.state = states.AFTER_NEXT_WANTED[self.state]
         try:
             self._parser.resume()
         except RequestError as error:
-            self._refuse(error)
+            self._refuse_client(error)
         else:
             self._proceed()
 
-    # The exchange's side.
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._take_turn()
 
-    def body_taken(self) -> None:
-        if not self._reading and self._receiving is not None:
-            self._await_body(self._receiving)
+    # WebSocket.
 
-    def application_failed(self, exchange: Exchange, error: BaseException | None) -> None:
-        report_failure(self._service, exchange, error)
-        if exchange.phase < DONE:
-            if isinstance(error, Overload):
-                self._turn_away(exchange, error)
-            elif because_of_disconnect(exchange, error):
-                self._break_off(exchange, "aborted")
-            elif self.encoder.on_wire:
-                self._break_off(exchange, "error")
-            elif isinstance(error, asyncio.CancelledError):
-                self._answer(refusal.application_cancelled(), "aborted")
-            else:
-                self._answer(refusal.application_failed(), "error")
-        if isinstance(error, ENDS_WORKER):
-            self._service.on_exit()
+    def _is_handshake(self, request: Request) -> bool:
+        """Whether a request with an Upgrade field begins a session; raises RequestError."""
+        from appserver.engine.session import take_handshake  # loads a library that only those need who speak WebSocket
 
-    # Errors.
+        try:
+            self._session = take_handshake(self._service, request)
+        except RequestError:
+            self._begin(request)  # no application will see it, but it has its id and its record
+            raise
+        return self._session is not None
 
-    def _refuse(self, error: RequestError) -> None:
-        """Answer a client that cannot be understood, or asks for too much, and take nothing more from it."""
-        self._note_refusal(error)
-        receiving = self._receiving
-        self._next = self._receiving = None
-        if self.exchange is not None and self.encoder.on_wire:
-            self._break_off(self.exchange, "error")
-        elif receiving is not None and receiving.phase == DONE:
-            self._linger()  # it has its answer already
-        else:
-            self._answer(error, "error", "GET" if receiving is None else receiving.head.method)
+    def _switch(self, session: Session) -> None:
+        """Leave the transport to a WebSocket session; nothing is left to do here."""
+        self.state = states.AFTER_SWITCH[self.state]
+        rest = self._parser.take_rest()
+        del self._parser  # as in `connection_lost`, which the pipe will get in its place
+        pipe = SocketPipe(self._service, self._encoder, session)
+        self.hand_over(pipe)
+        session.begin(pipe, self.peer, rest)
 
-    def _note_refusal(self, error: RequestError) -> None:
-        self._service.slot.rejected(error.reason)
-        self._service.logger.info(
-            "request refused", status=error.status, reason=error.reason, detail=str(error), **self._identity()
+    # HTTP/2 by prior knowledge.
+
+    def _is_preface(self, data: bytes) -> bool:
+        """Whether all that the client has sent, with `data` last, begins an HTTP/2 connection (RFC 9113 section 3.3)."""
+        before = self.received - len(data)
+        octets = PREFACE[:before] + data
+        size = min(len(octets), len(PREFACE))
+        return (
+            self._service.http2 is not None
+            and not self.encrypted
+            and not self._served
+            and before < len(PREFACE)
+            and octets[:size] == PREFACE[:size]
         )
 
-    def _refused(self, head: RequestHead, error: RequestError) -> RequestError:
-        """Open a request that no application will see, so that it has its id and its record; returns the error."""
-        self._open(Exchange(self, head))
-        return error
+    def _speak_http2(self, data: bytes) -> None:
+        """Leave the transport to a connection of HTTP/2, with what the client has sent."""
+        self.state = states.AFTER_SWITCH[self.state]
+        del self._parser
+        connection = HTTP2Connection(self._service, self.peer)
+        octets = PREFACE[: self.received - len(data)] + data
+        self.received = 0
+        self.hand_over(connection)
+        connection.data_received(octets)
+
+    # The exchange's side.
+
+    @property
+    def on_wire(self) -> bool:
+        return self._encoder.on_wire
+
+    def start(self, status: Any, headers: Iterable[Sequence[Any]]) -> bool:
+        return self._encoder.start(status, headers)
+
+    def write_body(self, data: bytes, more: bool) -> None:
+        encoder = self._encoder
+        if encoder.on_wire:
+            parts = encoder.body(data, more)
+        else:
+            if self.state == states.BODY:
+                self._decide_on_unread_body(more)
+            parts = encoder.head_and_body(data, more)
+        if len(data) <= self._service.join_limit:
+            octets = b"".join(parts)
+            self.sent += len(octets)
+            self._transport.write(octets)
+        else:
+            self.write_pieces(parts)
+        if not more:
+            assert self.exchange is not None
+            self._complete(self.exchange)
+
+    async def write_file(self, part: FilePart, more: bool) -> None:
+        exchange = self.exchange
+        assert exchange is not None
+        if self.state == states.BODY and not self._encoder.on_wire:
+            self._decide_on_unread_body(more)
+        before, behind, size = self._encoder.file(part.size, more)
+        self.write(b"".join(before))
+        if size:
+            await copy_file(self, part._replace(size=size))
+        if exchange is self.exchange:
+            self.write(b"".join(behind))
+            if not more:
+                self._complete(exchange)
+
+    def write_trailers(self, headers: Iterable[Sequence[Any]]) -> None:
+        exchange = self.exchange
+        assert exchange is not None
+        self.write(b"".join(self._encoder.trailers(headers, accepted=exchange.request.accepts_trailers)))
+        self._complete(exchange)
+
+    def hint(self, links: Iterable[Any]) -> None:
+        if self._encoder.on_wire:
+            raise ResponseError("http.response.early_hint was sent after the head of the response")
+        octets = early_hints(links)
+        if self.exchange is not None and self.exchange.request.http_version != "1.0":
+            self.write(octets)
+
+    def _decide_on_unread_body(self, more: bool) -> None:
+        """The response does not wait for the request's body: announce the end if what follows is not worth reading.
+
+        A client that waits for a 100 (Continue) may send its body nevertheless, or its next request (RFC 9110, 10.1.1).
+        """
+        assert self.exchange is not None
+        left = (self.exchange.request.content_length or 0) - self._body_size
+        if self._expects_continue or (left > DISCARD_LIMIT and not more):
+            self._encoder.keep_alive = False
+
+    def invite_body(self) -> None:
+        if self._expects_continue:
+            self._expects_continue = False
+            if not self._encoder.on_wire:
+                self.write(CONTINUE)
+
+    def body_taken(self, octets: int) -> None:  # noqa: ARG002  # all that is buffered has been taken
+        if not self.reading and self.state == states.BODY:
+            self._await_body()
+
+    def refuse(self, error: RequestError, outcome: str) -> None:
+        exchange, encoder = self.exchange, self._encoder
+        method = "GET"
+        if exchange is not None:
+            method = exchange.request.method
+        else:
+            encoder.id_field = b""  # that of an earlier request
+        encoder.begin(method, "1.1", keep_alive=False)
+        self.write(b"".join(error_response(encoder, error)))
+        if exchange is not None:
+            self._finish(exchange, GONE, outcome)
+        self.linger()
+
+    def turn_away(self, error: RequestError) -> None:
+        if self.state == states.BODY:
+            self.refuse(error, "error")  # rather than read a body that nobody wants
+            return
+        assert self.exchange is not None
+        self.write(b"".join(error_response(self._encoder, error)))
+        self._complete(self.exchange)
+
+    def break_off(self, outcome: str) -> None:
+        assert self.exchange is not None
+        self._finish(self.exchange, GONE, outcome)
+        if self._encoder.ends_with_connection:
+            self.reset()
+        else:
+            self.close()
+
+    def _finish(self, exchange: Exchange, phase: int, outcome: str | None = None) -> float:
+        """Forget an exchange that is over for the client; returns the time."""
+        encoder = self._encoder
+        exchange.received, exchange.sent = self.received, self.sent
+        self.received = self.sent = 0
+        self.exchange = self._uncalled = None
+        self._finish_by = NEVER
+        if not encoder.on_wire:
+            return lifecycle.finish(self._service, exchange, phase, 0, outcome)
+        if encoder.flags >= HAS_ID:
+            exchange.request_id = encoder.own_id.decode("latin-1")  # the one that the client has
+        return lifecycle.finish(self._service, exchange, phase, encoder.status, outcome)
+
+    # Errors of the client.
+
+    def _refuse_client(self, error: RequestError) -> None:
+        """Answer a client that cannot be understood, or asks for too much, and take nothing more from it."""
+        exchange = self.exchange
+        lifecycle.note_refusal(self._service, error, self.peer.address, exchange)
+        if exchange is not None and self._encoder.on_wire:
+            self.break_off("error")
+        elif self.state == states.REST:
+            self.linger()  # it has its answer already
+        else:
+            self.refuse(error, "error")
 
     def _identity(self) -> dict[str, str]:
-        known = {} if self._client is None else {"client": self._client[0]}
-        if self.exchange is not None:
-            known |= {"method": self.exchange.head.method, "path": self.exchange.head.path, **self.exchange.identity()}
-        return known
-
-    def _turn_away(self, exchange: Exchange, error: RequestError) -> None:
-        """Answer an error that does not affect the connection."""
-        if self._receiving is not None:
-            self._refuse(error)
-            return
-        self._note_refusal(error)
-        self.write(error_response(self.encoder, error))
-        self._complete(exchange)
+        return lifecycle.describe(self.peer.address, self.exchange)
 
     # Time.
 
     def _client_sends_nothing(self) -> None:
-        if self._closing:
-            self.abort()
-        elif self._receiving is not None:
-            self._refuse(refusal.body_late(self._service))
+        state = self.state
+        if state == states.ENDING:
+            self._has_lingered()
+        elif state in (states.BODY, states.REST):
+            self._refuse_client(refusal.body_late(self._service))
         elif self._parser.idle:
-            self._close()
+            self.close()
         else:
-            self._refuse(refusal.head_late(self._service))
+            self._refuse_client(refusal.head_late(self._service))
 
-    def _application_is_late(self) -> None:
+    def _is_late(self, now: float) -> None:  # noqa: ARG002
+        assert self.exchange is not None
+        lifecycle.time_out(self._service, self.exchange)
+
+    # Work that is under way, and the drain.
+
+    def works(self) -> Sequence[RequestWork]:
         exchange = self.exchange
-        assert exchange is not None
-        error = refusal.application_late(self._service)
-        self._service.slot.rejected(error.reason)
-        report_timeout(self._service, exchange, error)
-        task = exchange.task
-        if self.encoder.on_wire:
-            self._break_off(exchange, "timed_out")
-        else:
-            self._answer(error, "timed_out")
-        if task is not None:
-            task.cancel()
-
-    # Drain.
+        return () if exchange is None else (exchange,)
 
     def drain(self) -> None:
-        if not self.encoder.on_wire:
-            self.encoder.keep_alive = False
+        if not self._encoder.on_wire:
+            self._encoder.keep_alive = False
 
     def close_if_idle(self) -> None:
-        if not self._closing and not self._parser.paused and self._parser.idle:
-            self._close()
+        if (self.state == states.IDLE or self.state == states.HEAD) and self._parser.idle:
+            self.close()
+
+    def _end(self) -> None:
+        super()._end()
+        self.state = states.AFTER_END[self.state]

@@ -46,7 +46,7 @@ async def _sendfile(link: Link, file: int, offset: int, size: int) -> int:
         link.abort()
         return 0
     if not sent:
-        raise _shortened()
+        raise shortened()
     link.count_sent(sent)
     if sent < wanted:
         await link.room(size - sent)
@@ -56,11 +56,12 @@ async def _sendfile(link: Link, file: int, offset: int, size: int) -> int:
 async def _read(link: Link, file: int, offset: int, size: int) -> int:
     data = os.pread(file, min(size, READ_SIZE), offset)
     if not data:
-        raise _shortened()
-    link.write([data])
+        raise shortened()
+    link.write(data)
     await link.writable()
     return len(data)
 
 
-def _shortened() -> ResponseError:
+def shortened() -> ResponseError:
+    """The error for a file that ends before what was announced of it."""
     return ResponseError("the file has become shorter while it was sent")

@@ -1,6 +1,6 @@
 """The answers of the engine itself: which limit was passed, and by which setting it can be changed.
 
-What a client has written wrong is refused by `http`, in the same form.
+`http` refuses malformed requests, in the same form.
 """
 
 from __future__ import annotations

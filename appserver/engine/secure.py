@@ -8,6 +8,8 @@ buffers, timers and tasks of its own; it costs more for each request, and hides 
     octets ◀─ outgoing ◀────────────── encrypted ◀──── write
 
 The protocol above is connected from the beginning on; it has nothing to write before the first octets that it gets.
+OpenSSL is asked when the first record is complete: what it needs for a connection is some 50 KB, and a client that opens
+connections and sends half a greeting on each should not cost the server more than it has sent.
 """
 
 from __future__ import annotations
@@ -19,6 +21,12 @@ from typing import Any, Protocol, cast
 
 READ_SIZE = 16 * 1024
 """Octets that are decrypted at once: what a record holds at most (RFC 8446 section 5.1)."""
+
+HANDSHAKE = 22
+"""The type of the record that a connection begins with, as its first octet."""
+
+RECORD_HEADER = 5
+"""Octets in front of a record: its type, a version, and its length in two octets."""
 
 
 class SecureProtocol(Protocol):
@@ -46,19 +54,24 @@ class SecureProtocol(Protocol):
 class SecureTransport(asyncio.Transport, asyncio.Protocol):
     """The server's side of one connection."""
 
+    __deletable__ = ("_protocol",)  # mypyc asks for that
     __slots__ = (
-        "_congested", "_ended", "_held", "_incoming", "_loop", "_outgoing", "_paused", "_plain", "_protocol", "_ready",
-        "_session",
+        "_begun", "_congested", "_context", "_ended", "_greeting", "_held", "_incoming", "_loop", "_outgoing", "_paused",
+        "_plain", "_protocol", "_ready", "_session",
     )  # fmt: skip
 
     _plain: asyncio.Transport
+    # These are there when the handshake has begun.
+    _incoming: ssl.MemoryBIO
+    _outgoing: ssl.MemoryBIO
+    _session: ssl.SSLObject
 
     def __init__(self, context: ssl.SSLContext, protocol: SecureProtocol, loop: asyncio.AbstractEventLoop) -> None:
         self._protocol = protocol
         self._loop = loop
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._session = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._context = context
+        self._greeting = b""  # the beginning of the first record, until it is complete
+        self._begun = False  # the handshake has begun
         self._ready = False  # the handshake is complete
         self._ended = False  # nothing more is decrypted or encrypted
         self._paused = False  # the protocol wants nothing more
@@ -74,6 +87,11 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._ended:
             return
+        if not self._begun:
+            self._greeting = data = self._greeting + data
+            if not _is_complete(data):
+                return
+            self._begin()
         self._incoming.write(data)
         if self._ready or self._shake_hands():
             self._deliver()
@@ -100,6 +118,13 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
         self._ended = True
         self._protocol.connection_lost(error)
         del self._protocol  # it refers to this transport: not to be left to the garbage collector
+
+    def _begin(self) -> None:
+        self._begun = True
+        self._greeting = b""
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._session = self._context.wrap_bio(self._incoming, self._outgoing, server_side=True)
 
     def _shake_hands(self) -> bool:
         """Go on with the handshake; returns whether it is complete."""
@@ -219,7 +244,7 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
         if self._held:
             return  # `resume_writing` goes on
         self._plain.resume_reading()
-        if not self._ended and (self._incoming.pending or self._session.pending()):
+        if self._begun and not self._ended and (self._incoming.pending or self._session.pending()):
             self._loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
@@ -233,9 +258,19 @@ class SecureTransport(asyncio.Transport, asyncio.Protocol):
         self._plain.set_write_buffer_limits(high=high, low=low)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """What the transport below knows, and "ssl_object" and "sslcontext"."""
+        """The value that the transport below has, and "ssl_object" and "sslcontext"."""
         if name == "ssl_object":
-            return self._session
+            return self._session if self._begun else default
         if name == "sslcontext":
-            return self._session.context
+            return self._session.context if self._begun else self._context
         return self._plain.get_extra_info(name, default)
+
+
+def _is_complete(greeting: bytes) -> bool:
+    """Whether the first record is there as a whole; anything that is none is for OpenSSL to refuse, at once."""
+    if not greeting or greeting[0] != HANDSHAKE:
+        return bool(greeting)
+    if len(greeting) < RECORD_HEADER:
+        return False
+    length = int.from_bytes(greeting[3:RECORD_HEADER], "big")
+    return length > READ_SIZE or len(greeting) >= RECORD_HEADER + length

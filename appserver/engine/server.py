@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from appserver.asgi.types import ASGIApplication
 from appserver.engine.acceptor import Acceptor
 from appserver.engine.admission import Admission
-from appserver.engine.exchange import DONE, Exchange
 from appserver.engine.listener import Listener
 from appserver.engine.request_id import make_request_ids
 from appserver.engine.service import Logger, Service
 from appserver.engine.waiters import Waiters
-from appserver.settings import HTTPSettings, ProxySettings, RequestIDSettings, WebSocketSettings, WorkersSettings
+from appserver.engine.work import Running
+from appserver.http1.parser import make_lexer
+from appserver.settings import (
+    HTTP2Settings,
+    HTTPSettings,
+    ProxySettings,
+    RequestIDSettings,
+    WebSocketSettings,
+    WorkersSettings,
+)
 from appserver.telemetry.access_log import AccessLog
-from appserver.telemetry.serving import SESSION, Serving
+from appserver.telemetry.serving import Serving
 from appserver.telemetry.slot import WorkerSlot
 from appserver.tls import ServerTLS
-
-if TYPE_CHECKING:
-    from appserver.engine.session import Session
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A request whose application is still at work; `age` in seconds."""
-
-    method: str
-    path: str
-    age: float
-    task: asyncio.Task[None]
-    request_id: str | None = None
 
 
 class Server:
@@ -64,12 +56,15 @@ class Server:
         proxy: ProxySettings | None = None,
         request_id: RequestIDSettings | None = None,
         tls: ServerTLS | None = None,
+        http2: HTTP2Settings | None = None,
+        makes_room: bool = False,
     ) -> None:
         """`clock` counts seconds for all limits, `date` since the epoch for the Date field.
 
         `on_exit` is called when the application has raised SystemExit or KeyboardInterrupt; a drain should follow.
         Without `proxy` nobody is believed when he speaks for others; without `request_id` requests have no id.
-        Listeners with TLS need `tls`.
+        Listeners with TLS need `tls`. Without `http2` that is not spoken. With `makes_room`, a connection beyond
+        `workers.max_connections` is taken nevertheless, and the one that has been idle the longest is closed.
         """
         admission = None
         if workers.max_concurrency:
@@ -77,6 +72,7 @@ class Server:
         self._service = Service(
             application,
             http=http,
+            http2=http2,
             websocket=websocket,
             admission=admission,
             root_path=root_path,
@@ -87,12 +83,15 @@ class Server:
             clock=clock,
             date=date,
             on_exit=on_exit,
+            lexer=make_lexer(http.parser),
             proxy=proxy,
             request_ids=make_request_ids(request_id),
             tls=tls,
         )
-        self._service.vacated = self._vacated
+        self._service.registry.vacated = self._vacated
         self._max_connections = workers.max_connections or math.inf
+        self._makes_room = makes_room
+        self._ends_event_streams = workers.end_event_streams  # in a drain
         self._acceptors: list[Acceptor] = []
         self._next_tick: asyncio.TimerHandle | None = None
         self._linger_over: asyncio.TimerHandle | None = None
@@ -100,7 +99,10 @@ class Server:
 
     def start(self, listeners: Sequence[Listener]) -> None:
         """Accept connections."""
-        self._acceptors = [Acceptor(self._service, listener, self._max_connections) for listener in listeners]
+        self._acceptors = [
+            Acceptor(self._service, listener, self._max_connections, makes_room=self._makes_room)
+            for listener in listeners
+        ]
         for acceptor in self._acceptors:
             acceptor.start()
         self._tick()
@@ -119,7 +121,7 @@ class Server:
         service.draining = True
         service.farewell = farewell
         service.keepalive_timeout = min(service.keepalive_timeout, linger)
-        for connection in list(service.connections):
+        for connection in list(service.registry.connections):
             connection.drain()
         self._linger_over = service.loop.call_later(linger, self._close_idle)
 
@@ -130,68 +132,37 @@ class Server:
 
     async def wait_drained(self) -> None:
         """Return when no connection is open and no application at work."""
-        service = self._service
-        while service.connections or any(acceptor.adopting for acceptor in self._acceptors):
+        registry = self._service.registry
+        while registry.connections or any(acceptor.adopting for acceptor in self._acceptors):
             await self._waiters.wait()
-        at_work: list[Exchange | Session] = [*service.background, *service.sessions]
-        if tasks := [work.task for work in at_work if work.task is not None]:
+        if tasks := registry.left_behind():
             await asyncio.wait(tasks)
 
     def running(self) -> list[Running]:
         """The requests that applications are at work on, the oldest first."""
-        now = self._service.clock()
-        return [
-            Running(
-                exchange.head.method, exchange.head.path, now - exchange.started, exchange.task, exchange.request_id
-            )
-            for exchange in sorted(self._exchanges(), key=lambda exchange: exchange.started)
-            if exchange.task is not None
-        ]
+        return self._service.registry.running_requests(self._service.clock())
 
     def sessions(self) -> list[Running]:
         """The same for WebSocket sessions, of which there may be thousands with nothing to do."""
-        now = self._service.clock()
-        return [
-            Running(SESSION, session.head.path, now - session.started, session.task, session.request_id)
-            for session in sorted(self._service.sessions, key=lambda session: session.started)
-            if session.task is not None
-        ]
+        return self._service.registry.running_sessions(self._service.clock())
 
     def oldest(self, limit: int) -> list[Serving]:
-        """Up to `limit` requests that are being served, the oldest first; then sessions, if there is room.
+        """Up to `limit` requests and sessions that are being served; may be called from another thread."""
+        return self._service.registry.oldest(limit)
 
-        May be called from another thread, which sees them while the event loop is blocked by one of them.
+    def descriptors(self) -> list[int]:
+        """The descriptors of clients' sockets, and what the loop waits for them with; those of listeners are the caller's.
+
+        May be called from another thread.
         """
-        # Making a list of a set is one step for other threads, going through it is not.
-        exchanges = [connection.exchange for connection in list(self._service.connections)]
-        exchanges += list(self._service.background)
-        begun = [exchange for exchange in exchanges if exchange is not None and exchange.started]
-        requests = heapq.nsmallest(limit, begun, key=lambda exchange: exchange.started)
-        rest = limit - len(requests)
-        sessions = heapq.nsmallest(rest, list(self._service.sessions), key=lambda session: session.started)
-        return [
-            *(
-                Serving(
-                    exchange.head.method,
-                    exchange.head.path,
-                    exchange.started,
-                    exchange.request_id,
-                    exchange.number if exchange.phase < DONE else 0,
-                )
-                for exchange in requests
-            ),
-            *(
-                Serving(SESSION, session.head.path, session.started, session.request_id, session.number)
-                for session in sessions
-            ),
-        ]
+        clients = [fd for connection in list(self._service.registry.connections) for fd in connection.descriptors()]
+        waiting = [fd for acceptor in self._acceptors for fd in acceptor.descriptors()]
+        return [fd for fd in (*clients, *waiting) if fd >= 0]
 
     def cancel(self) -> None:
-        """Cancel the tasks of all applications at work. Who has got nothing of a response gets a 503."""
-        at_work: list[Exchange | Session] = [*self._exchanges(), *self._service.sessions]
-        for work in at_work:
-            if work.task is not None:
-                work.task.cancel()
+        """Cancel the tasks of all applications at work. Clients that have received nothing yet get a 503."""
+        for task in self._service.registry.at_work():
+            task.cancel()
 
     def close(self) -> None:
         """Stop accepting, if that has not been done, and close what is open; what is not written is lost."""
@@ -199,16 +170,15 @@ class Server:
         for timer in (self._next_tick, self._linger_over):
             if timer is not None:
                 timer.cancel()
-        for connection in list(self._service.connections):
+        for connection in list(self._service.registry.connections):
             connection.abort()
 
     def sweep(self) -> None:
-        """Encode the date, and let connections act whose deadline has passed. Due once a second."""
+        """Encode the date, and see to all that is under way. Due once a second."""
         service = self._service
         service.defaults.refresh(service.date())
-        now = service.clock()
-        for connection in [connection for connection in service.connections if connection.deadline <= now]:
-            connection.expire(now)
+        ending = service.draining and self._ends_event_streams
+        service.slot.weigh(service.registry.sweep(service.clock(), ending))
 
     def _tick(self) -> None:
         """Sweep now, and at the next full second."""
@@ -217,14 +187,10 @@ class Server:
         self._next_tick = self._service.loop.call_later(delay, self._tick)
 
     def _close_idle(self) -> None:
-        for connection in list(self._service.connections):
+        for connection in list(self._service.registry.connections):
             connection.close_if_idle()
 
     def _vacated(self) -> None:
         self._waiters.wake()
         for acceptor in self._acceptors:
             acceptor.resume()
-
-    def _exchanges(self) -> list[Exchange]:
-        current = [connection.exchange for connection in self._service.connections]
-        return [exchange for exchange in (*current, *self._service.background) if exchange is not None]

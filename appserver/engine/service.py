@@ -1,4 +1,4 @@
-"""What all connections of one worker share."""
+"""The objects that all connections of one worker share."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from appserver.asgi.root_path import BelowRootPath
 from appserver.asgi.types import ASGIApplication
 from appserver.engine.admission import Admission
-from appserver.engine.exchange import Exchange
+from appserver.engine.peer import Peer
 from appserver.engine.request_id import RequestIDs
-from appserver.http.head import Limits
-from appserver.http.parser import make_lexer
-from appserver.http.response import DefaultFields
-from appserver.proxy import Trust, make_reader
-from appserver.settings import HTTPSettings, ProxySettings, WebSocketSettings
+from appserver.engine.work import Registry
+from appserver.http.limits import Limits
+from appserver.http1.response import EncodedDefaults
+from appserver.proxy import Address, Trust, make_reader
+from appserver.settings import HTTP2Settings, HTTPSettings, ProxySettings, WebSocketSettings
 from appserver.telemetry.access_log import AccessLog
 from appserver.telemetry.slot import WorkerSlot
-from appserver.tls import ServerTLS
 
-if TYPE_CHECKING:
-    from appserver.engine.link import Link
-    from appserver.engine.session import Session
+if TYPE_CHECKING:  # a function, which has no connections, starts sooner without these
+    from appserver.http1.parser import Lexer
+    from appserver.http2.options import Options
+    from appserver.tls import ServerTLS
 
 start_task: Callable[..., asyncio.Task[None]] = asyncio.Task
 if sys.version_info >= (3, 12):
@@ -39,7 +40,7 @@ JOIN_LIMIT = 16 * 1024
 
 
 class Logger(Protocol):
-    """What the engine says, it says to this: an event in lower-case words, and its fields."""
+    """Takes the log records of the engine: an event in lower-case words, and its fields."""
 
     def info(self, event: str, **fields: Any) -> Any: ...
 
@@ -77,11 +78,11 @@ class Service:
     """The application, the limits it is served within, and what counts and remembers the connections."""
 
     __slots__ = (
-        "access_log", "admission", "application", "background", "body_timeout", "clock", "connections", "context",
+        "access_log", "admission", "application", "body_timeout", "clock", "context",
         "date", "defaults", "draining", "farewell", "header_timeout", "join_limit", "keepalive_timeout", "lexer", "limits",
-        "logger", "loop", "max_body_size", "max_requests", "on_exit", "read_origin", "request_ids",
-        "request_timeout", "root_path", "session_limits", "sessions", "slot", "speaks_websocket", "state", "tls", "trust",
-        "vacated", "write_timeout",
+        "http2", "logger", "loop", "max_body_size", "max_requests", "on_exit", "read_origin", "registry", "request_ids",
+        "request_timeout", "root_path", "session_limits", "slot", "speaks_websocket", "state",
+        "strips_prefix", "tls", "trust", "write_timeout",
     )  # fmt: skip
 
     def __init__(
@@ -99,11 +100,14 @@ class Service:
         clock: Callable[[], float] = time.monotonic,
         date: Callable[[], float] = time.time,
         on_exit: Callable[[], None] = lambda: None,
+        lexer: Lexer | None = None,
         proxy: ProxySettings | None = None,
         request_ids: RequestIDs | None = None,
         tls: ServerTLS | None = None,
+        http2: HTTP2Settings | None = None,
     ) -> None:
-        self.application = application
+        self.strips_prefix = proxy is None or proxy.strips_prefix
+        self.application = application if self.strips_prefix else BelowRootPath(application)
         self.admission = admission
         self.root_path = root_path
         self.state = state
@@ -120,12 +124,15 @@ class Service:
         # Each request gets a copy of this one. The present context is that of whoever the engine is called by, which may
         # be an application that serves another request.
         self.context = copy_context()
-        self.lexer = make_lexer(http.parser)
+        self.lexer = lexer  # for connections of HTTP/1.1
         self.limits = Limits(
             max_target_size=http.max_target_size or sys.maxsize,
             max_header_size=http.max_header_size or sys.maxsize,
             max_headers=http.max_headers or sys.maxsize,
         )
+        self.http2: Options | None = None
+        if http2 is not None and http2.enabled:
+            self.http2 = _http2_options(http2, self.limits, extended_connect=websocket.enabled)
         self.max_body_size = http.max_body_size or sys.maxsize
         self.max_requests = http.max_requests_per_connection or sys.maxsize
         self.header_timeout = http.header_timeout or math.inf
@@ -135,7 +142,7 @@ class Service:
         self.request_timeout = http.request_timeout or math.inf
         self.speaks_websocket = websocket.enabled
         self.session_limits = SessionLimits.of(websocket)
-        self.defaults = DefaultFields(
+        self.defaults = EncodedDefaults(
             http.server_header,
             date=http.date_header,
             fields=http.headers,
@@ -147,9 +154,35 @@ class Service:
         self.read_origin = make_reader(proxy.headers) if proxy else None  # called for trusted peers only
         self.draining = False
         self.farewell = (1001, "")  # the close code of a drain, and its reason
-        self.connections: set[Link] = set()
-        # Exchanges that are over for their client (which has its response, or is gone) but not yet for the application.
-        self.background: set[Exchange] = set()
-        # Sessions whose application is at work; that may be longer than the session lasts.
-        self.sessions: set[Session] = set()
-        self.vacated: Callable[[], None] = lambda: None  # called when a connection has ended
+        self.registry = Registry()
+
+    @property
+    def opening_timeout(self) -> float:
+        """How long, in seconds, a new connection has for its first head, and for what comes before that.
+
+        In a drain, the last ones out of the backlog have no more time to begin than those that are idle.
+        """
+        return min(self.header_timeout, self.keepalive_timeout) if self.draining else self.header_timeout
+
+    def id_field(self, request_id: str | None) -> bytes:
+        """The field with the id of a request, as `ResponseEncoder.id_field` wants it."""
+        return b"" if self.request_ids is None or request_id is None else self.request_ids.prefix + request_id.encode()
+
+    def peer(self, address: Address | None, template: dict[str, Any]) -> Peer:
+        """The other end of a new connection; `template` as of `scope.scope_template`."""
+        return Peer(address, template, self.trust, self.read_origin)
+
+
+def _http2_options(settings: HTTP2Settings, limits: Limits, *, extended_connect: bool) -> Options:
+    from appserver.http2.options import Options
+
+    return Options(
+        limits,
+        max_concurrent_streams=settings.max_concurrent_streams,
+        stream_window=settings.stream_window,
+        connection_window=settings.connection_window,
+        header_table_size=settings.header_table_size,
+        max_resets=settings.max_resets,
+        max_control_frames=settings.max_control_frames,
+        extended_connect=extended_connect,
+    )

@@ -5,9 +5,9 @@
       │  └──websocket.http.response.start──▶ DENYING ──websocket.http.response.body, the last──▶────────│
       └──websocket.close (403), failure of the application, client gone──▶────────────────────────────┘
 
-It takes the connection over from the one that has read the head of the request. What octets mean is decided by
-`FrameProtocol`; this is the flow between that, the transport and the application. `SessionLink`, on which it stands, is
-about the client; this class about the application.
+Whoever has read the head of the request makes the session (`take_handshake`), gives it the pipe on which the client speaks
+from then on, and calls `begin`. What octets mean is decided by `FrameProtocol`; this is the flow between that, the pipe and
+the application. `ClientSide`, on which it stands, is about the client; this class about the application.
 """
 
 from __future__ import annotations
@@ -15,20 +15,17 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
-from appserver.asgi.types import ASGIApplication, Message, Scope
-from appserver.engine import refusal
-from appserver.engine.exchange import ClientDisconnected
+from appserver.asgi.types import Message
+from appserver.engine import lifecycle, refusal
 from appserver.engine.failure import ENDS_WORKER, report_session_failure, report_timeout
-from appserver.engine.link import Link
+from appserver.engine.peer import Peer
+from appserver.engine.pipe import Pipe
 from appserver.engine.scope import websocket_scope
-from appserver.engine.service import Service, start_task
-from appserver.engine.session_link import CLOSED, CLOSING, CONNECTING, DENYING, OPEN, SessionLink
-from appserver.errors import RequestError
-from appserver.http.head import RequestHead
-from appserver.http.response import ResponseError, error_response
-from appserver.http.switching import switching_protocols
-from appserver.proxy import Address
-from appserver.telemetry.logs import REQUEST_ID
+from appserver.engine.service import Service
+from appserver.engine.session_client import CLOSED, CLOSING, CONNECTING, DENYING, OPEN, ClientSide
+from appserver.errors import ClientDisconnected, RequestError
+from appserver.http.request import Request
+from appserver.http.response import ResponseError
 from appserver.telemetry.serving import SESSION
 from appserver.websocket.handshake import is_attempt, shake_hands
 from appserver.websocket.protocol import BINARY, TEXT, FrameProtocol
@@ -45,46 +42,37 @@ MESSAGES: Final = {
 }
 
 
-class Session(SessionLink):
+class Session(ClientSide):
     """`receive` and `send` of one session."""
 
-    __slots__ = ("_announced", "_told_of_disconnect")
+    __slots__ = ("_announced", "_told_of_disconnect", "finish_by", "template")
 
-    def begin(self, connection: Link, client: Address | None, template: dict[str, Any], rest: bytes) -> None:
-        """Take the connection over, with what has arrived behind the head, and call the application."""
+    finish_by: float
+    template: dict[str, Any]  # what its scope is to be made from
+
+    @property
+    def kind(self) -> str:
+        return SESSION
+
+    @property
+    def is_owed(self) -> bool:
+        return True
+
+    def begin(self, pipe: Pipe, peer: Peer, rest: bytes) -> None:
+        """Go on with a client from here, of whom `rest` has arrived behind the head, and call the application."""
         service = self._service
-        self._client = client
+        self._pipe = pipe
         self._announced = False  # the application has been told that a client wants to connect
         self._told_of_disconnect = False
-        connection.hand_over(self)
-        self.started = now = service.clock()
-        self._finish_by = self.deadline = now + service.request_timeout
-        self.encoder.begin(self.head.method, self.head.http_version, keep_alive=False)
-        octets = b"" if self.request_id is None else self.request_id.encode()
-        self.number = service.slot.request_started(now, SESSION, self.head.raw_path, octets)
-        service.sessions.add(self)
+        lifecycle.begin(service, peer, self)
+        self._finish_by = self.finish_by
+        self._watch()
+        pipe.begin_answer(self.request, self.request_id)
+        service.registry.sessions.add(self)
         if rest:
             self._take_early(rest)
-        scope = websocket_scope(template, self.head, self._client, service.state, self._handshake.subprotocols)
-        if service.request_ids is not None and self.request_id is not None:
-            scope["state"]["request_id"] = self.request_id
-            self.encoder.id_field = service.request_ids.prefix + octets
-        running = self._run(service.application, scope)
-        task = start_task(running, loop=service.loop, context=service.context.copy())
-        self.task = None if task.done() else task
-
-    async def _run(self, application: ASGIApplication, scope: Scope) -> None:
-        """Call the application; the body of its task."""
-        if self.request_id is not None:
-            REQUEST_ID.set(self.request_id)  # as for a request, see `Exchange.run`
-        try:
-            await application(scope, self.receive, self.send)
-        except BaseException as error:  # noqa: BLE001  # whatever an application raises ends its session, not the worker
-            self._application_ended(error)
-        else:
-            self._application_ended(None)
-        self.task = None
-        self._service.sessions.discard(self)
+        scope = websocket_scope(self.template, self.request, self.client, service.state, self._handshake.subprotocols)
+        lifecycle.call_for_session(service, self, scope)
 
     async def receive(self) -> Message:
         """The next message; before the first, websocket.connect; after the last, websocket.disconnect."""
@@ -108,7 +96,7 @@ class Session(SessionLink):
             if protocol is not None and protocol.held:
                 # Others have their turn first: what is held may keep an application that never waits busy for seconds.
                 self._service.loop.call_soon(self._go_on)
-            elif not self._reading and protocol is not None:
+            elif not self._pipe.reading and protocol is not None:
                 self._go_on()
                 if protocol.messages or self.phase == CLOSED:
                     continue
@@ -120,7 +108,10 @@ class Session(SessionLink):
                 self._receivers.remove(future)
 
     async def send(self, message: Message) -> None:
-        """Take a message of the application; raises ResponseError, and ClientDisconnected (an OSError)."""
+        """Take a message of the application; raises ResponseError, and ClientDisconnected (an OSError).
+
+        The latter after the client has left; but for a `websocket.close` only if the application has been told so.
+        """
         kind = message["type"]
         if self.phase != OPEN or kind != "websocket.send":
             await self._send_other(kind, message)
@@ -131,8 +122,8 @@ class Session(SessionLink):
         else:
             data, head = _encoded(text), TEXT
         self.send_message(data, head)
-        if self.congested:
-            await self.writable()
+        if self._pipe.congested:
+            await self._pipe.writable()
             if self.phase == CLOSED:
                 raise self._gone()
 
@@ -144,52 +135,54 @@ class Session(SessionLink):
             self.close(*_close_code(message))
             self.stop_receiving(self.close_code, self.close_reason)
         elif phase == CONNECTING and kind == "websocket.close":
-            self.encoder.start(403, ())
+            self._pipe.start(403, ())
             self._deny(b"", more=False)
         elif phase == CONNECTING and kind == "websocket.http.response.start":
-            self.encoder.start(message["status"], message.get("headers", ()))
+            self._pipe.start(message["status"], message.get("headers", ()))
             self.phase = DENYING
         elif phase == DENYING and kind == "websocket.http.response.body":
-            self._deny(_octets(kind, message.get("body", b"")), more=message.get("more_body", False))
-            await self.writable()
-        else:
+            self._deny(_octets(kind, message.get("body", b"")), more=bool(message.get("more_body", False)))
+            await self._pipe.writable()
+        elif not (kind == "websocket.close" and phase >= CLOSING and not self._knows_the_end()):
             raise self._misplaced(kind)
 
+    def _knows_the_end(self) -> bool:
+        """Whether the application has been told that the client has left, or has closed the session itself."""
+        return self.closed_by_application or self._told_of_disconnect
+
     def _accept(self, message: Message) -> None:
-        handshake, service = self._handshake, self._service
+        handshake = self._handshake
         subprotocol = message.get("subprotocol")
         if subprotocol is not None and subprotocol not in handshake.subprotocols:
             raise ResponseError(
                 f"the subprotocol {subprotocol!r} of websocket.accept is none of those that the client offers"
                 f" ({', '.join(handshake.subprotocols) or 'it offers none'}): take one of scope['subprotocols'], or None"
             )
-        agreed = [("sec-websocket-accept", handshake.accept)]
+        agreed = [] if handshake.accept is None else [("sec-websocket-accept", handshake.accept)]
         if subprotocol is not None:
             agreed.append(("sec-websocket-protocol", subprotocol))
         if handshake.extensions_field is not None:
             agreed.append(("sec-websocket-extensions", handshake.extensions_field))
-        fields = message.get("headers") or ()
-        self.write([switching_protocols(service.defaults, agreed, fields, self.encoder.id_field)])
+        self._pipe.accept(agreed, message.get("headers") or ())
         self._count_request(101)
-        limits = service.session_limits
+        limits = self._service.session_limits
         self.open(FrameProtocol(handshake.extensions, max_size=limits.max_message_size, max_queue=limits.max_queue))
-        if service.draining:
+        if self._service.draining:
             self.drain()
 
     def _deny(self, data: bytes, *, more: bool) -> None:
         """Send a piece of a response that is no session."""
-        self.write(self.encoder.body(data, more))
+        self._pipe.write_body(data, more)
         if not more:
             self._finish(1006, "", None)
-            self._linger()
+            self._pipe.linger()
 
     def _answer(self, error: RequestError, outcome: str) -> None:
-        self.encoder.begin("GET", "1.1", keep_alive=False)
-        self.write(error_response(self.encoder, error))
+        self._pipe.refuse(error)
         self._finish(1006, "", outcome)
-        self._linger()
+        self._pipe.linger()
 
-    def _application_ended(self, error: BaseException | None) -> None:
+    def application_ended(self, error: BaseException | None) -> None:
         """The application has raised `error` or (None) returned."""
         phase = self.phase
         if error is not None:
@@ -203,7 +196,7 @@ class Session(SessionLink):
             self._answer(refusal.application_cancelled() if cancelled else refusal.application_failed(), "error")
         elif phase == DENYING:
             self._finish(1006, "", "error")
-            self._reset()
+            self._pipe.reset()
         elif phase == OPEN:
             self.close(NORMAL if error is None else INTERNAL_ERROR, "")
             self.stop_receiving(self.close_code, "")
@@ -214,7 +207,7 @@ class Session(SessionLink):
 
     def _report(self, error: BaseException | None, detail: str) -> None:
         over = self.phase >= CLOSING and not self.closed_by_application
-        report_session_failure(self._service, self.head, error, detail, over=over)
+        report_session_failure(self._service, self.request, error, detail, over=over)
 
     def _application_is_late(self) -> None:
         """The handshake takes longer than `http.request_timeout`; a session may go on for ever."""
@@ -224,9 +217,9 @@ class Session(SessionLink):
         self._service.slot.rejected(error.reason)
         report_timeout(self._service, self, error)
         task = self.task
-        if self.encoder.on_wire:
+        if self._pipe.on_wire:
             self._finish(1006, "", "timed_out")
-            self._reset()
+            self._pipe.reset()
         else:
             self._answer(error, "timed_out")
         if task is not None:
@@ -256,14 +249,14 @@ class Session(SessionLink):
         return ResponseError(f"{kind} was sent before websocket.accept: accept the session, or close it, first")
 
 
-def take_handshake(service: Service, head: RequestHead) -> Session | None:
+def take_handshake(service: Service, request: Request) -> Session | None:
     """The session that a request with an Upgrade field begins; None if that names another protocol. Raises RequestError."""
-    assert head.upgrade is not None
-    if not is_attempt(head.upgrade, head.headers, may_upgrade=head.may_upgrade):
+    assert request.upgrade is not None
+    if not is_attempt(request.upgrade, request.headers, may_upgrade=request.may_upgrade):
         return None
     compression = service.session_limits.compression
-    handshake = shake_hands(head.method, head.http_version, head.headers, compression=compression)
-    return Session(service, head, handshake)
+    handshake = shake_hands(request.method, request.http_version, request.headers, compression=compression)
+    return Session(service, request, handshake)
 
 
 def _octets(kind: object, data: Any) -> bytes:
@@ -295,4 +288,4 @@ def _close_code(message: Message) -> tuple[int, str]:
 
 
 CODES: Final = {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
-"""What may stand in a close frame below 3000; 1005, 1006 and 1015 are for the ends to themselves."""
+"""The close codes below 3000 that a close frame may have; 1005, 1006 and 1015 are for the ends to themselves."""

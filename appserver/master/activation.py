@@ -25,7 +25,7 @@ class Activation:
 
     @classmethod
     def of(cls, environ: Mapping[str, str], pid: int, *, first: int = FIRST) -> Activation:
-        """What the environment says that was passed to process `pid`; nothing, if it was meant for another process.
+        """The sockets that the environment says were passed to process `pid`; none if they were meant for another process.
 
         The descriptors are closed on exec from now on: programs started by this one are not to have them.
         """

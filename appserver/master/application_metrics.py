@@ -29,7 +29,7 @@ from appserver.telemetry.metrics import Metric
 MEMORY = Path("/dev/shm")  # noqa: S108  # what is made there has a name that nobody can foresee
 NAME = "appserver-metrics-"
 
-# What is this young, in seconds, may belong to a server that is just about to lock it.
+# A directory that is this young, in seconds, may belong to a server that is just about to lock it.
 TOO_YOUNG = 60.0
 
 # Files that take longer to be read, in seconds, are not waited for: the server's own metrics are not to be late.
@@ -71,13 +71,13 @@ class ApplicationMetricsKeeper:
             raise SettingsError([Problem("", "metrics.application", "true", expected)]) from error
 
     def record(self) -> KeptMetrics | None:
-        """What the program after this one has to know."""
+        """The state for the program that takes over."""
         if self._metrics is None or self._lock is None:
             return None
         return KeptMetrics(str(self._metrics.directory), self._lock)
 
     def environment(self, settings: Settings) -> dict[str, str]:
-        """What a generation made from these settings finds the directory by."""
+        """The environment by which a generation made from these settings finds the directory."""
         if self._metrics is None or not settings.metrics.application:
             return {}
         return {VARIABLE: str(self._metrics.workers)}
@@ -129,7 +129,7 @@ class ApplicationMetricsKeeper:
     def close(self) -> None:
         """Remove it all: the server has ended."""
         if self._metrics is not None:
-            shutil.rmtree(self._metrics.directory, ignore_errors=True)
+            _remove_tree(self._metrics.directory)
         if self._lock is not None:
             os.close(self._lock)
 
@@ -142,7 +142,7 @@ def _tidy(metrics: ApplicationMetrics) -> None:
 
 
 def _places() -> list[Path]:
-    """Where to make it: in memory, if there is such a place, as the application writes there with every request."""
+    """The places to try for the directory: memory first, as the application writes there with every request."""
     return [MEMORY, Path(tempfile.gettempdir())]
 
 
@@ -159,16 +159,22 @@ def _make_directory() -> Path:
     raise refusal
 
 
+def _remove_tree(directory: Path) -> None:
+    """Remove a directory; one that workers have nested too deeply is left, as far as it is too deep (Python up to 3.12)."""
+    with contextlib.suppress(RecursionError):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 def _remove_leftovers(place: Path) -> None:
     """Remove the directories of this user that no living process holds."""
     for directory in place.glob(f"{NAME}*"):
         with contextlib.suppress(OSError):
-            found = directory.lstat()
-            if found.st_uid != os.geteuid() or time.time() - found.st_mtime < TOO_YOUNG:
-                continue
             lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
+                found = os.fstat(lock)
+                if found.st_uid != os.geteuid() or time.time() - found.st_mtime < TOO_YOUNG:
+                    continue
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(directory, ignore_errors=True)
+                _remove_tree(directory)
             finally:
                 os.close(lock)

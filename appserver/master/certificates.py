@@ -1,8 +1,8 @@
 """The certificates and keys that the server uses: read by the master, renewed when their files change, and watched.
 
 The master reads them with its own privileges, which zygotes give up, and refuses settings whose files it cannot use.
-Files are read again every `tls.check_interval`. What has changed is sent to the zygotes and workers that use it, and is
-in effect from their next connection on; what cannot be used is logged, and everything stays as it is. A tool that
+Files are read again every `tls.check_interval`. Changed certificates are sent to the zygotes and workers that use them, and
+are in effect from their next connection on; unusable ones are logged, and those in use stay. A tool that
 replaces certificate and key one after the other is looked at again soon enough.
 """
 
@@ -31,7 +31,7 @@ IDLE_INTERVAL = 60.0
 
 
 class Certificates:
-    """What one load of the settings names: the material, and where to look for a newer one."""
+    """The certificates that one load of the settings names: the material, and where to look for a newer one."""
 
     def __init__(self, settings: TLSSettings, material: Material) -> None:
         self.settings = settings
@@ -96,6 +96,7 @@ class CertificateWatch:
         """Take over what has changed."""
         complaints: dict[int, str] = {}
         for certificates in self._in_use():
+            before = certificates.material
             try:
                 changed = certificates.settings.check_interval > 0 and certificates.read_again()
             except SettingsError as error:
@@ -104,15 +105,19 @@ class CertificateWatch:
                     self._log.error("certificates not renewed", reason=str(error), advice="those in use are kept")
                 continue
             if changed:
-                self._spread(certificates)
+                self._spread(certificates, before)
         self._complaints = complaints
 
-    def _spread(self, certificates: Certificates) -> None:
+    def _spread(self, certificates: Certificates, before: Material) -> None:
         for generation, used in self._generations().items():
             if used is certificates:
                 self._renew(generation, certificates.material)
-        for pair in certificates.material.pairs:
-            self._log.info("certificate renewed", certificate=pair.path, expires_at=timestamp(pair.expires_at))
+        material = certificates.material
+        for pair in material.pairs:
+            if pair not in before.pairs:
+                self._log.info("certificate renewed", certificate=pair.path, expires_at=timestamp(pair.expires_at))
+        if material.client_ca != before.client_ca:
+            self._log.info("client authorities renewed", file=str(certificates.settings.client_ca))
 
     def look_at_calendar(self) -> None:
         """Say, once a day, which certificates expire soon or have expired."""

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -41,11 +42,25 @@ class Child:
         self._pidfd = os.pidfd_open(pid)
         loop.add_reader(self._pidfd, self._reap)
 
+    @property
+    def alive(self) -> bool:
+        """Whether it has not been reaped yet."""
+        return self._pidfd >= 0
+
     def signal(self, number: int) -> None:
         """Send a signal; does nothing if the process is gone."""
         if self._pidfd >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
+
+    def handles(self, number: int) -> bool:
+        """Whether it has a handler for a signal, which otherwise would end it; false if it is gone."""
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_text("ascii", "replace")
+        except OSError:
+            return False
+        caught = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)  # a mask: bit 0 is signal 1 (proc(5))
+        return self.alive and caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
 
     def forget(self) -> None:
         """Reap it when it exits, but call nobody."""
@@ -68,6 +83,27 @@ class Child:
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         self._pidfd = -1
+
+
+def is_child(pid: int) -> bool:
+    """Whether `pid` is a child of this process, be it running or not reaped yet; for any number, whoever has named it.
+
+    The kernel answers for children alone (waitid(2)), and a child keeps its pid until this process reaps it. So the answer
+    stays true for as long as nothing is reaped, and it takes no descriptor.
+    """
+    if pid <= 0:
+        return False
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except (ChildProcessError, OverflowError):
+        return False
+    return True
+
+
+def kill_child(pid: int) -> None:
+    """Send SIGKILL to a child for which there is no pidfd; does nothing to any other process."""
+    if is_child(pid):
+        os.kill(pid, signal.SIGKILL)
 
 
 def reap_strangers(known: Callable[[int], bool]) -> int:

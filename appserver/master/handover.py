@@ -1,4 +1,4 @@
-"""What one program of the master hands over to the next when it is replaced in place.
+"""The state that one program of the master hands over to the next when it is replaced in place.
 
 A JSON document in an anonymous file whose descriptor is passed on. The two programs may be of different versions: what
 the reader does not know it leaves out, and what it misses it takes from the defaults. So a field that is added has to
@@ -11,7 +11,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,9 @@ from typing import Any
 from appserver import __version__
 from appserver.errors import UpgradeError
 from appserver.master.certificates import Certificates
-from appserver.master.plan import Plan
-from appserver.master.verdicts import Verdict
-from appserver.settings import Loaded
-from appserver.settings.transfer import read_settings
+from appserver.master.configuration import Configuration, Configurations
+from appserver.master.reload_outcomes import ReloadOutcome
+from appserver.settings import Loaded, read_settings
 from appserver.supervision.snapshot import decode, encode
 from appserver.tls import Material
 
@@ -38,10 +38,12 @@ class ListenerRecord:
     fd: int
     name: str
     path: str | None = None
+    file: tuple[int, int] | None = None
+    """Which file of a unix socket is the server's own (st_dev, st_ino)."""
 
 
 @dataclass(slots=True)
-class SiteRecord:
+class AdminListenerRecord:
     """A socket of an admin address; `controls` if commands are taken on it."""
 
     bind: str
@@ -49,20 +51,26 @@ class SiteRecord:
     fd: int
     name: str
     path: str | None = None
+    file: tuple[int, int] | None = None
+    """Which file of a unix socket is the server's own (st_dev, st_ino)."""
 
 
 @dataclass(slots=True)
 class ZygoteRecord:
-    """A zygote; `channel` is None when the master has let go of it."""
+    """A zygote; `channel` is None when the master has let go of it, `answered` whether it has said how its boot went."""
 
     generation: int
     pid: int
     channel: int | None
+    answered: bool = False
 
 
 @dataclass(slots=True)
 class WorkerRecord:
-    """A worker; `pid` is None until its zygote has reported it, `stacks_read` is how much of its stacks file is known."""
+    """A worker; `pid` is None until its zygote has reported it, `stacks_read` is how much of its stacks file is known.
+
+    `answered` and `stopped_accepting` are what it has said, and may not say again.
+    """
 
     worker: int
     number: int
@@ -72,6 +80,8 @@ class WorkerRecord:
     stacks: int
     stacks_read: int
     forked_at: float
+    answered: bool = False
+    stopped_accepting: bool = False
 
 
 @dataclass(slots=True)
@@ -83,8 +93,8 @@ class KeptMetrics:
 
 
 @dataclass(slots=True)
-class PlansRecord:
-    """What the generations are made from: each different plan once, and by its index where it is in use."""
+class ConfigurationsRecord:
+    """The configurations of the generations: each different one once, and by its index where it is in use."""
 
     settings: list[str]
     paths: list[str | None]
@@ -95,49 +105,60 @@ class PlansRecord:
     """The key material of each, as JSON: its files may have changed, or gone."""
 
     @classmethod
-    def of(cls, serving: Plan, wanted: Plan, generations: Mapping[int, Plan]) -> PlansRecord:
-        plans = list({id(plan): plan for plan in (serving, wanted, *generations.values())}.values())
-        index = {id(plan): number for number, plan in enumerate(plans)}
+    def of(cls, in_use: Configurations) -> ConfigurationsRecord:
+        serving, wanted, generations = in_use.serving, in_use.wanted, in_use.generations()
+        all_of_them = (serving, wanted, *generations.values())
+        configurations = list({id(one): one for one in all_of_them}.values())
+        index = {id(one): number for number, one in enumerate(configurations)}
         return cls(
-            settings=[plan.settings.model_dump_json() for plan in plans],
-            paths=[None if plan.loaded.path is None else str(plan.loaded.path) for plan in plans],
+            settings=[one.settings.model_dump_json() for one in configurations],
+            paths=[None if one.loaded.path is None else str(one.loaded.path) for one in configurations],
             serving=index[id(serving)],
             wanted=index[id(wanted)],
-            generations={number: index[id(plan)] for number, plan in generations.items()},
-            tls=[None if plan.certificates is None else plan.certificates.material.dump() for plan in plans],
+            generations={number: index[id(one)] for number, one in generations.items()},
+            tls=[None if one.certificates is None else one.certificates.material.dump() for one in configurations],
         )
 
-    def restore(self) -> tuple[Plan, Plan, dict[int, Plan]]:
-        """The plan of what is serving, of what is wanted next, and those of the generations; equal ones are one again.
+    def restore(self) -> Configurations:
+        """The configurations as they were; those that were one are one again.
 
         Raises ValueError if the settings cannot be understood.
         """
-        plans = []
+        configurations = []
         for settings, path, tls in itertools.zip_longest(self.settings, self.paths, self.tls):
-            loaded = Loaded(read_settings(settings), origins={}, path=None if path is None else Path(path))
+            loaded = Loaded(read_settings(settings), origins={}, paths=() if path is None else (Path(path),))
             certificates = None if tls is None else Certificates(loaded.settings.tls, Material.load(tls))
-            plans.append(Plan.again(loaded, certificates))
-        generations = {number: plans[index] for number, index in self.generations.items()}
-        return plans[self.serving], plans[self.wanted], generations
+            configurations.append(Configuration.again(loaded, certificates))
+        generations = {number: configurations[index] for number, index in self.generations.items()}
+        return Configurations(configurations[self.serving], configurations[self.wanted], generations)
 
 
-@dataclass(slots=True)
-class Handover:
-    """All that the master knows and holds."""
+@dataclass(slots=True, kw_only=True)
+class Inheritance:
+    """Everything that a master goes on with when it begins. At a boot that is nothing, as the defaults say."""
+
+    listeners: list[ListenerRecord] = field(default_factory=list)
+    sites: list[AdminListenerRecord] = field(default_factory=list)
+    """The admin addresses. Names are part of the format, so this one and `plans` stay as they are."""
+    zygotes: list[ZygoteRecord] = field(default_factory=list)
+    workers: list[WorkerRecord] = field(default_factory=list)
+    application_metrics: KeptMetrics | None = None
+    started_at: float = field(default_factory=time.time)
+    """When the server was started, in seconds since the epoch."""
+    last_reload: ReloadOutcome | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Handover(Inheritance):
+    """All that a master knows and holds, for the program that takes its place."""
 
     scoreboard: int
+    layout: str = ""
+    """How the scoreboard is laid out (`Scoreboard.described`)."""
     supervisor: dict[str, Any]
-    plans: PlansRecord
-    listeners: list[ListenerRecord]
-    zygotes: list[ZygoteRecord]
-    workers: list[WorkerRecord]
-    sites: list[SiteRecord] = field(default_factory=list)
+    plans: ConfigurationsRecord
     kept: list[int] = field(default_factory=list)
     """Descriptors that the program was started with and that a reload may want."""
-    started_at: float = 0.0
-    """When the server was started, in seconds since the epoch."""
-    last_reload: Verdict | None = None
-    application_metrics: KeptMetrics | None = None
     version: str = __version__
     """Of the program that hands over."""
 

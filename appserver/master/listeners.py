@@ -8,18 +8,19 @@ import grp
 import os
 import pwd
 import socket
-import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from appserver.errors import ListenerError
+from appserver.files import Access, FileIdentity, bind_socket, change_socket, identify, remove_socket
 from appserver.master.activation import Activation
 from appserver.master.backlog import backlog_length
-from appserver.master.handover import ListenerRecord
-from appserver.master.handshakes import turn_away
+from appserver.master.handover import AdminListenerRecord, ListenerRecord
 from appserver.master.port_holder import describe_port_holder
+from appserver.master.syn_filter import drop_handshakes
 from appserver.settings import ListenerSettings
 from appserver.settings.address import (
     Address,
@@ -33,7 +34,7 @@ from appserver.telemetry.logs import get_logger
 from appserver.worker.messages import ListenerGrant
 
 Place = tuple[Address, int]
-FileIdentity = tuple[int, int]
+SocketRecord = ListenerRecord | AdminListenerRecord
 
 NOTHING_PASSED = Activation()
 
@@ -45,10 +46,18 @@ class BoundListener:
     socket: socket.socket
     name: str
     path: Path | None = None  # of a unix socket that this process has made
-    file: FileIdentity | None = field(init=False)  # what `path` named when this was made
+    file: FileIdentity | None = None  # what `path` named when the socket was bound
 
-    def __post_init__(self) -> None:
-        self.file = _identify(self.path) if self.path else None
+    @classmethod
+    def restore(cls, record: SocketRecord) -> Self:
+        """Hold a socket that the program before this one has bound."""
+        path = None if record.path is None else Path(record.path)
+        file = None
+        if record.file is not None:
+            file = record.file[0], record.file[1]
+        elif path is not None:
+            file = identify(path)  # an older program has not said which one is its own
+        return cls(socket.socket(fileno=record.fd), record.name, path, file)
 
     def check(self, listener: ListenerSettings) -> None:
         """Make sure that this can become what is wanted at its address. Raises ListenerError."""
@@ -60,18 +69,18 @@ class BoundListener:
     def adjust(self, listener: ListenerSettings) -> None:
         """Have the backlog, and the owner and mode of the socket's file, as they are wanted now. Raises ListenerError."""
         self.socket.listen(listener.backlog)  # on a listening socket this only sets the backlog anew
-        if self.path is not None and self.file == _identify(self.path):
+        if self.path is not None and self.file is not None:
             try:
-                _set_owner(self.path, listener)
-                self.path.chmod(int(listener.mode, 8))
+                with contextlib.suppress(FileNotFoundError):
+                    change_socket(self.path, self.file, _access(listener))
             except OSError as error:
                 raise ListenerError(f"{listener.bind}: owner or mode cannot be changed: {error.strerror}") from error
 
     def close(self) -> None:
         """Close the socket, and remove its file, unless another server has put its own in that place meanwhile."""
-        if self.path is not None and self.file == _identify(self.path):
+        if self.path is not None and self.file is not None:
             with contextlib.suppress(OSError):
-                self.path.unlink()
+                remove_socket(self.path, self.file)
         self.socket.close()  # last: as long as it is open, nobody takes the file for a stale one
 
 
@@ -82,10 +91,16 @@ class ListenerSet:
     workers change, and none is refused.
     """
 
-    def __init__(self, activation: Activation = NOTHING_PASSED) -> None:
-        """Begin with nothing bound; `activation` holds the sockets that systemd has passed."""
+    def __init__(self, activation: Activation = NOTHING_PASSED, records: Iterable[ListenerRecord] = ()) -> None:
+        """Hold what the program before this one has bound, if anything; `activation`: the sockets that systemd has passed.
+
+        Raises ValueError if an address has no meaning.
+        """
         self._activation = activation
         self._bound: dict[Place, tuple[BoundListener, ...]] = {}
+        for record in records:
+            place = parse_address(record.bind), record.index
+            self._bound[place] = (*self._bound.get(place, ()), BoundListener.restore(record))
 
     def add(self, wanted: Sequence[ListenerSettings]) -> None:
         """Bind what is wanted and not bound yet, all of it or nothing; have the rest as it is wanted now.
@@ -128,7 +143,7 @@ class ListenerSet:
         """
         for bound in self._own(self._bound):
             with contextlib.suppress(OSError):  # it has been done before, or the kernel cannot
-                turn_away(bound.socket)
+                drop_handshakes(bound.socket)
 
     def refuse(self, places: Iterable[Place] | None = None) -> None:
         """Have the kernel refuse connections, everywhere or at some places, although workers still hold the sockets.
@@ -140,14 +155,22 @@ class ListenerSet:
                 bound.socket.shutdown(socket.SHUT_RDWR)
 
     def _own(self, places: Iterable[Place]) -> Iterator[BoundListener]:
-        """What this program has bound, and nobody else listens on."""
+        """The sockets that this program has bound, and nobody else listens on."""
         for place in places:
-            if isinstance(place[0], TCPAddress | UnixAddress):
+            if _is_own(place):
                 yield from self._bound[place]
 
     def names(self) -> list[str]:
-        """What is bound, as people know it."""
+        """The bound addresses, as people know them."""
         return [bound.name for listeners in self._bound.values() for bound in listeners]
+
+    def urls(self, wanted: Sequence[ListenerSettings]) -> list[str]:
+        """The bound addresses as URLs that a browser on this machine can open; a unix socket by its address."""
+        return [
+            url(bound.socket, bound.name, tls=listener.tls)
+            for place, listener in _places(wanted).items()
+            for bound in self._bound[place]
+        ]
 
     def backlogs(self) -> dict[str, int]:
         """How many connections wait to be accepted, by listener; without those of which the kernel does not tell."""
@@ -156,30 +179,23 @@ class ListenerSet:
         return {name: length for name, length in lengths.items() if length is not None}
 
     def grants(self, wanted: Sequence[ListenerSettings]) -> tuple[ListenerGrant, ...]:
-        """What a zygote is given for its workers to accept on."""
+        """The sockets that a zygote is given for its workers to accept on."""
         return tuple(
-            ListenerGrant(bound.socket.fileno(), bound.name, listener.tls, listener.proxy_protocol)
+            ListenerGrant(bound.socket.fileno(), bound.name, listener.tls, listener.proxy_protocol, _is_own(place))
             for place, listener in _places(wanted).items()
             for bound in self._bound[place]
         )
 
-    @classmethod
-    def restore(cls, records: Sequence[ListenerRecord], activation: Activation) -> ListenerSet:
-        """Hold the sockets that the program before this one has bound. Raises ValueError if an address has no meaning."""
-        listeners = cls(activation)
-        for record in records:
-            place = parse_address(record.bind), record.index
-            bound = BoundListener(
-                socket.socket(fileno=record.fd), record.name, Path(record.path) if record.path else None
-            )
-            listeners._bound[place] = (*listeners._bound.get(place, ()), bound)
-        return listeners
-
     def records(self) -> list[ListenerRecord]:
-        """What the program after this one has to know."""
+        """The state for the program that takes over."""
         return [
             ListenerRecord(
-                str(address), index, bound.socket.fileno(), bound.name, str(bound.path) if bound.path else None
+                str(address),
+                index,
+                bound.socket.fileno(),
+                bound.name,
+                str(bound.path) if bound.path else None,
+                bound.file,
             )
             for (address, index), listeners in self._bound.items()
             for bound in listeners
@@ -194,6 +210,15 @@ class ListenerSet:
         self.keep()
 
 
+def url(listening: socket.socket, name: str, *, tls: bool) -> str:
+    """Return the URL of a listening socket; every interface is called by the one that this machine surely has."""
+    if listening.family == socket.AF_UNIX:
+        return name
+    host, port = listening.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"{'https' if tls else 'http'}://{host}:{port}"
+
+
 def _places(wanted: Sequence[ListenerSettings]) -> dict[Place, ListenerSettings]:
     """Tell listeners with the same address apart by their order: with port 0 each is a port of its own."""
     seen: Counter[Address] = Counter()
@@ -202,6 +227,11 @@ def _places(wanted: Sequence[ListenerSettings]) -> dict[Place, ListenerSettings]
         places[listener.bind, seen[listener.bind]] = listener
         seen[listener.bind] += 1
     return places
+
+
+def _is_own(place: Place) -> bool:
+    """Whether this program binds what is there, and it is not passed to it."""
+    return isinstance(place[0], TCPAddress | UnixAddress)
 
 
 def bind(listener: ListenerSettings, activation: Activation = NOTHING_PASSED) -> tuple[BoundListener, ...]:
@@ -262,62 +292,27 @@ def _bind_place(
 
 def _bind_unix(listener: ListenerSettings, address: UnixAddress) -> BoundListener:
     path = None if address.is_abstract else Path(address.path).absolute()
+    file = None
     try:
         with contextlib.ExitStack() as undo:
             sock = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
             if path is None:
                 sock.bind("\0" + address.path[1:])
             else:
-                _remove_stale(path)
-                # The socket's file is closed to others until its owner and mode are as wanted.
-                before = os.umask(0o177)
-                try:
-                    sock.bind(address.path)  # as written: the absolute path may be longer than the kernel takes
-                finally:
-                    os.umask(before)
-                undo.callback(path.unlink)
-                _set_owner(path, listener)
-                path.chmod(int(listener.mode, 8))
+                file = bind_socket(sock, path, address.path, _access(listener))
+                undo.callback(remove_socket, path, file)
             sock.listen(listener.backlog)
             sock.setblocking(False)
             undo.pop_all()
     except OSError as error:
         raise ListenerError(f"cannot listen on {address}: {error.strerror or error}") from error
-    return BoundListener(sock, str(address), path)
+    return BoundListener(sock, str(address), path, file)
 
 
-def _identify(path: Path) -> FileIdentity | None:
-    """What tells a file from another one that takes its place (st_dev, st_ino); None if there is none."""
-    try:
-        found = path.lstat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _remove_stale(path: Path) -> None:
-    """Remove the socket that a killed server has left; refuse to take the place of one that lives, or of a file."""
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise ListenerError(f"cannot listen on unix:{path}: a file that is no socket is in the way")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        result = probe.connect_ex(str(path))
-    if result == errno.ECONNREFUSED:
-        path.unlink()
-    elif result in (0, errno.EAGAIN):  # EAGAIN: it lives, and its backlog is full
-        raise ListenerError(f"cannot listen on unix:{path}: another server is listening on it")
-
-
-def _set_owner(path: Path, listener: ListenerSettings) -> None:
-    if listener.user is None and listener.group is None:
-        return
+def _access(listener: ListenerSettings) -> Access:
     uid = pwd.getpwnam(listener.user).pw_uid if listener.user else -1
     gid = grp.getgrnam(listener.group).gr_gid if listener.group else -1
-    os.chown(path, uid, gid)
+    return Access(int(listener.mode, 8), uid, gid)
 
 
 def _take_over(listener: ListenerSettings, fd: int) -> BoundListener:

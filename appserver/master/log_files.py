@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import grp
+import os
 import pwd
 
-from appserver.errors import SettingsError
+from appserver.errors import Problem, SettingsError
+from appserver.files import UnsafeFileError, open_to_append
 from appserver.settings import Settings
 from appserver.telemetry.logs import configure, get_logger
-from appserver.telemetry.output import hand_over
 
 
 class MasterLog:
@@ -30,7 +30,6 @@ class MasterLog:
         """Go on as other settings say; the old ones stay in force, and that is logged, if the new cannot be used."""
         if settings.logging == self._settings:
             return
-        prepare_log_files(settings)
         old = self._output
         try:
             self._output = configure(settings.logging, process="master")
@@ -42,8 +41,11 @@ class MasterLog:
         self._output.start_writer()
 
     def reopen(self, settings: Settings) -> None:
-        """Open the file anew, after a rotation."""
-        prepare_log_files(settings)
+        """Open the file anew, after a rotation; one that cannot be given to the workers is not, and that is logged."""
+        try:
+            prepare_log_files(settings)
+        except SettingsError as error:
+            get_logger("appserver.master").error("log file not given to the workers", reason=str(error))
         self._output.reopen()
 
     @property
@@ -63,13 +65,23 @@ class MasterLog:
 def prepare_log_files(settings: Settings) -> None:
     """Give the log files, made if they are missing, to the user whom the workers become: they could not open them else.
 
-    Does nothing unless `workers.user` or `workers.group` is set. What goes wrong here shows where the file is opened.
+    Does nothing unless `workers.user` or `workers.group` is set. Raises SettingsError for a file that another user may have
+    put there; what else goes wrong shows where the file is opened.
     """
     workers = settings.workers
     if workers.user is None and workers.group is None:
         return
     uid = pwd.getpwnam(workers.user).pw_uid if workers.user else -1
     gid = grp.getgrnam(workers.group).gr_gid if workers.group else -1
-    for path in filter(None, (settings.logging.file, settings.access_log.file)):
-        with contextlib.suppress(OSError):
-            hand_over(path, uid, gid)
+    problems = []
+    for key, path in (("logging.file", settings.logging.file), ("access_log.file", settings.access_log.file)):
+        if path is None:
+            continue
+        try:
+            os.close(open_to_append(path, uid, gid))
+        except UnsafeFileError as error:
+            problems.append(Problem("", key, f'"{path}"', f"not given to the workers: {error.strerror}"))
+        except OSError:
+            pass
+    if problems:
+        raise SettingsError(problems)

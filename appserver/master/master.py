@@ -7,30 +7,32 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import singledispatchmethod
 
 from appserver import signals
-from appserver.errors import AppserverError
+from appserver.errors import AppserverError, ControlError
 from appserver.master.admin import Admin
 from appserver.master.application_metrics import ApplicationMetricsKeeper
-from appserver.master.certificates import Certificates, CertificateWatch
-from appserver.master.commands import Commands
-from appserver.master.crew import Crew
-from appserver.master.handover import Handover, PlansRecord
+from appserver.master.certificates import CertificateWatch
+from appserver.master.configuration import Configuration, Configurations, refuse_beyond, refuse_fixed
+from appserver.master.handover import ConfigurationsRecord, Handover, Inheritance
 from appserver.master.listeners import ListenerSet
-from appserver.master.log_files import MasterLog
+from appserver.master.log_files import MasterLog, prepare_log_files
 from appserver.master.notify import Announcer, Notifier
 from appserver.master.observation import Observer
-from appserver.master.plan import Plan, refuse_beyond, refuse_fixed
+from appserver.master.process_table import ProcessTable
+from appserver.master.reload_outcomes import ReloadOutcome, ReloadOutcomes
 from appserver.master.upgrade import Command, Upgrade
-from appserver.master.verdicts import Verdict, Verdicts
-from appserver.master.workers import WorkerHandle
+from appserver.master.view import View
 from appserver.settings import Loaded, differences
 from appserver.supervision.actions import (
     Action,
     CountExit,
     DrainWorker,
+    DumpBoot,
     DumpStacks,
+    DumpZygoteBoot,
     Exit,
     FinishReload,
     KillWorker,
@@ -57,63 +59,59 @@ from appserver.worker.messages import Drain
 OBSERVATION_INTERVAL = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a master works with; whoever has made them closes them when it has ended."""
+
+    configurations: Configurations
+    listeners: ListenerSet
+    admin: Admin
+    application_metrics: ApplicationMetricsKeeper
+    scoreboard: Scoreboard
+    supervisor: Supervisor
+    output: MasterLog
+    notifier: Notifier
+
+
 class Master:
     """Performs what the supervisor decides. `run` is the life of the server after its listeners are bound."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        reread: Callable[[], Loaded],
-        listeners: ListenerSet,
-        admin: Admin,
-        scoreboard: Scoreboard,
-        supervisor: Supervisor,
-        output: MasterLog,
-        notifier: Notifier,
-        command: Command,
-        application_metrics: ApplicationMetricsKeeper,
-    ) -> None:
-        """`command` is how the program was started, for starting it again in place."""
-        self.application_metrics = application_metrics
+    def __init__(self, parts: Parts, past: Inheritance, reread: Callable[[], Loaded], command: Command) -> None:
+        """`reread` loads the settings again; `command` is how the program was started, for starting it again in place."""
+        self._configurations = parts.configurations
+        self._listeners = parts.listeners
+        self._admin = parts.admin
+        self._application_metrics = parts.application_metrics
+        self._scoreboard = parts.scoreboard
+        self._supervisor = parts.supervisor
+        self._output = parts.output
+        self._past = past
         self._reread = reread
-        self._listeners = listeners
-        self._admin = admin
-        self._scoreboard = scoreboard
-        self._supervisor = supervisor
-        self._output = output
-        self._crew = Crew(Observer(scoreboard, output), self.post)
+        self._processes = ProcessTable(Observer(parts.scoreboard, parts.output), self.post, self._other_children)
         self._log = get_logger("appserver.master")
-        self._serving = plan  # what the current generation was made from
-        self._wanted = plan  # what the next generation is made from: the last settings that were read and accepted
-        self._plans: dict[int, Plan] = {}
         self._events: deque[Event] = deque()
         self._handling = False
         self._interrupted = False
         self._timer: asyncio.TimerHandle | None = None
-        self.verdicts = Verdicts()
-        self.started_at = time.time()
-        self._announcer = Announcer(notifier, supervisor, self.verdicts, scoreboard)
-        self._certificates = CertificateWatch(self.certificates, self._crew.renew_tls, self._log)
-        self._upgrade = Upgrade(command, supervisor, self._hand_over, output)
+        self._reload_outcomes = ReloadOutcomes(past.last_reload)
+        self._announcer = Announcer(parts.notifier, parts.supervisor, self._reload_outcomes, parts.scoreboard)
+        self._certificates = CertificateWatch(parts.configurations.certificates, self._processes.renew_tls, self._log)
+        self._upgrade = Upgrade(command, parts.supervisor, self._hand_over, parts.output)
 
-    async def run(self, handover: Handover | None = None) -> int:
-        """Supervise until the supervisor says `Exit`; returns the exit code.
-
-        With a `handover` go on from there; the supervisor has been restored from it already.
-        """
+    async def run(self) -> int:
+        """Supervise until the supervisor says `Exit`; returns the exit code."""
         self._loop = asyncio.get_running_loop()
         self._exit: asyncio.Future[int] = self._loop.create_future()
-        if handover is not None:
-            self._take_over(handover)
-        self._crew.start(self._loop, handover.zygotes if handover else (), handover.workers if handover else ())
+        self._processes.start(self._loop, self._past.zygotes, self._past.workers)
         self._install_signals()
-        self._admin.start(Commands(self, self._supervisor, self._scoreboard, self._listeners))
-        if handover is None:
-            self._perform_all(self._supervisor.start(time.monotonic()))
+        self._admin.start(self._view(), self)
+        self._perform_all(self._supervisor.start(time.monotonic()))
         self._announcer.start(self._loop)
         self._certificates.start(self._loop)
         self._observe()
         code = await self._exit
+        if self._supervisor.state == "stopped":
+            self._processes.end_strays()
         await self._admin.stop()
         return code
 
@@ -133,7 +131,7 @@ class Master:
             while self._events:
                 self._handle(self._events.popleft())
         except Exception:  # noqa: BLE001
-            # What the supervisor holds for true may not be so any more. Without a master the workers finish what they
+            # The supervisor's picture of the processes may be wrong now. Without a master the workers finish what they
             # are serving and go; whoever has started this program starts it anew.
             self._log.exception("bug in appserver", advice="please report it; the server ends")
             self._end(AppserverError.exit_code)
@@ -145,11 +143,11 @@ class Master:
 
     def _refuse_when_stopped(self) -> None:
         """During a stop, refuse new connections as soon as no worker takes any from the backlog."""
-        if self._supervisor.state == "stopping" and not self._crew.accepts():
+        if self._supervisor.state == "stopping" and not self._processes.accepts():
             self._listeners.refuse()
 
     def _handle(self, event: Event) -> None:
-        self._perform_all(self._supervisor.handle(self._crew.hear(event), time.monotonic()))
+        self._perform_all(self._supervisor.handle(self._processes.hear(event), time.monotonic()))
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -173,76 +171,88 @@ class Master:
     @_perform.register
     def _(self, action: SpawnZygote) -> None:
         """Start a zygote; one of a new generation is made from the settings last accepted."""
-        plan = self._plans.setdefault(action.generation, self._wanted)
-        grants = self._listeners.grants(plan.settings.listeners)
-        environment = self.application_metrics.environment(plan.settings)
-        self._crew.spawn_zygote(action.generation, plan, self._scoreboard.fd, grants, environment)
+        configuration = self._configurations.of_generation(action.generation)
+        grants = self._listeners.grants(configuration.settings.listeners)
+        environment = self._application_metrics.environment(configuration.settings)
+        self._processes.spawn_zygote(action.generation, configuration, self._scoreboard, grants, environment)
 
     @_perform.register
     def _(self, action: StopZygote) -> None:
-        self._crew.stop_zygote(action.generation)
+        self._processes.stop_zygote(action.generation)
 
     @_perform.register
     def _(self, action: KillZygote) -> None:
-        self._crew.kill_zygote(action.generation)
+        self._processes.kill_zygote(action.generation)
 
     @_perform.register
     def _(self, action: SpawnWorker) -> None:
-        self._crew.spawn_worker(action.worker, action.number, action.generation)
+        self._scoreboard.retire(action.number - 1)  # what anybody has written since into a place that was free
+        self._processes.spawn_worker(action.worker, action.number, action.generation)
 
     @_perform.register
     def _(self, action: DrainWorker) -> None:
         if action.reason == "stop":
             self._listeners.turn_away()  # first: the worker is to empty the backlog
-        self._crew.tell(action.worker, Drain(action.reason, action.linger))
+        self._processes.tell(action.worker, Drain(action.reason, action.linger))
 
     @_perform.register
     def _(self, action: KillWorker) -> None:
-        self._crew.kill(action.worker)
+        self._processes.kill(action.worker)
 
     @_perform.register
     def _(self, action: DumpStacks) -> None:
-        self._crew.dump_stacks(action.worker, action.blocked)
+        self._processes.dump_stacks(action.worker, action.blocked)
+
+    @_perform.register
+    def _(self, action: DumpBoot) -> None:
+        self._processes.dump_boot(action.worker, action.seconds)
+
+    @_perform.register
+    def _(self, action: DumpZygoteBoot) -> None:
+        self._processes.dump_zygote_boot(action.generation, action.seconds)
 
     @_perform.register
     def _(self, action: CountExit) -> None:
         self._scoreboard.worker_exited(action.reason)
-        self.application_metrics.tidy()
+        self._application_metrics.tidy()
 
     @_perform.register
     def _(self, action: FinishReload) -> None:
         """Settle what is serving now, and let go of the listeners that nobody is to serve any more."""
         self._scoreboard.reload_finished(action.result)
-        plan = None if action.generation is None else self._plans[action.generation]
-        if plan is None:
-            self._wanted = self._serving
-        elif action.result == "rolled_back":
-            if self._wanted is plan:
-                self._wanted = self._serving
+        if action.generation is None or action.result == "rolled_back":
+            self._configurations.take_back(action.generation)
         else:
-            self._serving = plan
-            self._output.apply(plan.settings)
-        living = {generation.number for generation in self._supervisor.generations()}
-        self._plans = {number: plan for number, plan in self._plans.items() if number in living}
+            self._configurations.adopt(action.generation)
+            self._output.apply(self._configurations.serving.settings)
+        self._configurations.keep(generation.number for generation in self._supervisor.generations())
         self._let_go()
-        self.verdicts.give(Verdict(action.result, action.reason, action.generation))
+        self._reload_outcomes.give(ReloadOutcome(action.result, action.reason, action.generation))
 
     def _let_go(self) -> None:
         """Let go of the addresses that neither what is serving nor what is wanted next has any more."""
-        serving, wanted = self._serving.settings, self._wanted.settings
+        serving, wanted = self._configurations.serving.settings, self._configurations.wanted.settings
         self._listeners.keep(serving.listeners, wanted.listeners)
         self._admin.keep(serving.admin, wanted.admin)
 
     @_perform.register
     def _(self, action: Log) -> None:
-        getattr(self._log, action.level)(action.event, **action.fields)
+        getattr(self._log, action.level)(action.event, **action.fields, **self._more_to_tell(action.event))
+
+    def _more_to_tell(self, event: str) -> dict[str, object]:
+        """Fields that the supervisor does not know: where somebody can look, and what a stop waits for."""
+        if event == "serving":
+            return {"urls": self._listeners.urls(self._configurations.serving.settings.listeners)}
+        if event == "stopping" and (running := self._processes.running()):
+            return {"waiting_for": running}
+        return {}
 
     @_perform.register
     def _(self, action: Exit) -> None:
         self._end(action.code)
 
     def _end(self, code: int) -> None:
-        self._crew.let_go()
+        self._processes.let_go()
         if not self._exit.done():
             self._exit.set_result(code)
 
@@ -258,7 +268,7 @@ class Master:
         add(signal.SIGUSR2, self.upgrade)
         add(signal.SIGTTIN, self.post, ScaleRequested(delta=1))
         add(signal.SIGTTOU, self.post, ScaleRequested(delta=-1))
-        add(signal.SIGCHLD, self._reap_strangers)
+        add(signal.SIGCHLD, self._processes.reap_strangers)
         signals.unblock()
 
     def stop(self, *, now: bool = False) -> None:
@@ -270,83 +280,97 @@ class Master:
         self.stop(now=self._interrupted)
         self._interrupted = True
 
-    def _reap_strangers(self) -> None:
-        self._crew.reap_strangers([] if self._upgrade.child is None else [self._upgrade.child.pid])
+    def _other_children(self) -> tuple[int, ...]:
+        return () if self._upgrade.child is None else (self._upgrade.child.pid,)
 
     def reopen_logs(self) -> None:
         """Open every log file anew, here and in all other processes."""
-        self._output.reopen(self._serving.settings)
-        self._crew.reopen_logs()
+        self._output.reopen(self._configurations.serving.settings)
+        self._processes.reopen_logs()
 
-    def reload(self) -> asyncio.Future[Verdict]:
+    def reload(self) -> asyncio.Future[ReloadOutcome]:
         """Read the settings again, and roll over to a generation made from them; refuse, loudly, what cannot be used.
 
-        What is returned waits for the verdict.
+        What is returned waits for the outcome.
         """
         self._announcer.reload_requested()
         try:
             loaded = self._reread()
-            refuse_fixed(self._serving.settings, loaded.settings)
-            plan = Plan.of(loaded)
-            refuse_beyond(self._supervisor.capacity, plan.policy)
+            refuse_fixed(self._configurations.serving.settings, loaded.settings)
+            configuration = Configuration.of(loaded)
+            refuse_beyond(self._supervisor.capacity, configuration.policy)
+            prepare_log_files(loaded.settings)  # the workers of the new generation open them before this process does
             self._listeners.add(loaded.settings.listeners)
             self._admin.add(loaded.settings.admin)
-            self.application_metrics.apply(loaded.settings)
+            self._application_metrics.apply(loaded.settings)
         except AppserverError as error:
             self._scoreboard.reload_finished("refused")
             self._log.error("reload finished", result="refused", reason=str(error))
             self._let_go()
-            verdict = self.verdicts.refuse(str(error))
+            outcome = self._reload_outcomes.refuse(str(error))
             self._announcer.look()
-            return verdict
-        for change in differences(self._serving.settings, loaded.settings):
+            return outcome
+        for change in differences(self._configurations.serving.settings, loaded.settings):
             self._log.info("setting changed", key=change.key, old=change.old, new=change.new)
-        self._wanted = plan
+        self._configurations.wanted = configuration
         made = max((generation.number for generation in self._supervisor.generations()), default=0)
-        verdict = self.verdicts.expect(newer_than=made)
-        self.post(ReloadRequested(self._wanted.policy))
-        return verdict
+        outcome = self._reload_outcomes.expect(newer_than=made)
+        self.post(ReloadRequested(self._configurations.wanted.policy))
+        return outcome
+
+    def scale(self, count: int | None, delta: int) -> dict[str, int]:
+        """Have `count` workers, or `delta` more; returns how many are wanted now (`count`) and were `before`.
+
+        Raises ControlError if there cannot be as many.
+        """
+        if self._supervisor.state in ("stopping", "stopped"):
+            raise ControlError("the server is stopping")
+        if count is not None and count > self._supervisor.room:
+            raise ControlError(f"this server has room for {self._supervisor.room} workers, until it is started anew")
+        before = self._supervisor.count
+        self.post(ScaleRequested(count, delta))
+        return {"count": self._supervisor.count, "before": before}
 
     # ---- the program itself -------------------------------------------------------------------------------------------
 
     def upgrade(self) -> asyncio.Future[str]:
         """Replace the program in place; what is returned says what becomes of that (see `Upgrade.request`)."""
-        return self._upgrade.request(self._serving.settings.workers.boot_timeout)
+        return self._upgrade.request(self._configurations.serving.settings.workers.boot_timeout)
 
     def _hand_over(self) -> Handover:
-        self.application_metrics.settle()
-        living = [generation.number for generation in self._supervisor.generations()]
+        self._application_metrics.settle()
+        self._configurations.keep(generation.number for generation in self._supervisor.generations())
         return Handover(
             scoreboard=self._scoreboard.fd,
+            layout=self._scoreboard.described,
             supervisor=self._supervisor.dump(),
-            plans=PlansRecord.of(self._serving, self._wanted, {number: self._plans[number] for number in living}),
+            plans=ConfigurationsRecord.of(self._configurations),
             listeners=self._listeners.records(),
-            zygotes=[zygote.record() for zygote in self._crew.zygotes()],
-            workers=[worker.record() for worker in self._crew.workers()],
+            zygotes=[zygote.record() for zygote in self._processes.zygotes()],
+            workers=[worker.record() for worker in self._processes.workers()],
             sites=self._admin.records(),
             kept=self._listeners.passed(),
-            started_at=self.started_at,
-            last_reload=self.verdicts.last,
-            application_metrics=self.application_metrics.record(),
+            started_at=self._past.started_at,
+            last_reload=self._reload_outcomes.last,
+            application_metrics=self._application_metrics.record(),
         )
-
-    def _take_over(self, handover: Handover) -> None:
-        self._serving, self._wanted, self._plans = handover.plans.restore()
-        self.started_at = handover.started_at
-        self.verdicts.last = handover.last_reload
 
     # ---- looking ------------------------------------------------------------------------------------------------------
 
-    def workers(self) -> list[WorkerHandle]:
-        """The workers that have a process, or are about to get one."""
-        return self._crew.workers()
-
-    def certificates(self) -> dict[int, Certificates | None]:
-        """What each generation that lives, and has been begun, uses for TLS."""
-        return {number: plan.certificates for number, plan in self._plans.items()}
+    def _view(self) -> View:
+        return View(
+            self._supervisor,
+            self._scoreboard,
+            self._listeners,
+            self._reload_outcomes,
+            self._application_metrics,
+            self._configurations.certificates,
+            self._processes.workers,
+            self._past.started_at,
+        )
 
     def _observe(self) -> None:
         """Report once a second how the workers are, from the scoreboard and the kernel."""
         self._loop.call_later(OBSERVATION_INTERVAL, self._observe)
-        self.post(Observed(self._crew.look()))
+        self.post(Observed(self._processes.look()))
         self._announcer.pulse()

@@ -1,4 +1,4 @@
-"""What the service manager is told: the protocol of sd_notify(3), on a datagram socket that it names in the environment.
+"""Notifications for the service manager: the protocol of sd_notify(3), on a datagram socket that it names in the environment.
 
 `Notifier` sends; `Announcer` watches the supervisor and decides what is to be said. Without NOTIFY_SOCKET neither does
 anything.
@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 
-from appserver.master.verdicts import Verdicts
+from appserver.master.reload_outcomes import ReloadOutcomes
 from appserver.supervision.states import WorkerState
 from appserver.supervision.supervisor import Supervisor
 from appserver.telemetry.scoreboard import Scoreboard
@@ -78,10 +78,12 @@ class Announcer:
     Call `look` after everything that happens, `reload_requested` before a reload is decided on, and `pulse` every second.
     """
 
-    def __init__(self, notifier: Notifier, supervisor: Supervisor, verdicts: Verdicts, scoreboard: Scoreboard) -> None:
+    def __init__(
+        self, notifier: Notifier, supervisor: Supervisor, reload_outcomes: ReloadOutcomes, scoreboard: Scoreboard
+    ) -> None:
         self._notifier = notifier
         self._supervisor = supervisor
-        self._verdicts = verdicts
+        self._reload_outcomes = reload_outcomes
         self._scoreboard = scoreboard
         self._ready = False
         self._reloading = False
@@ -132,7 +134,7 @@ class Announcer:
         workers = sum(worker.state is WorkerState.READY for worker in self._supervisor.workers())
         generation = self._supervisor.generation
         text = f"{self._supervisor.state}: {workers} of {self._supervisor.count} workers, generation {generation}"
-        if last := self._verdicts.last:
+        if last := self._reload_outcomes.last:
             text += f"; last reload: {last.result}" + (f" ({last.reason})" if last.result != "ok" else "")
         return " ".join(text.split())[:MAX_STATUS]
 

@@ -1,4 +1,4 @@
-"""What the master sees of its workers: how they are while they live, and what they were doing when they died."""
+"""Observation of the workers: how they are while they live, and what they were doing when they died."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Protocol
 
-from appserver.master.memory import OutOfMemoryKills
+from appserver.master.oom import OutOfMemoryKills
 from appserver.master.workers import WorkerHandle
 from appserver.supervision.events import Request, Sample, WorkerExited
 from appserver.telemetry.scoreboard import Scoreboard
@@ -43,8 +43,19 @@ class Observer:
         )
 
     def serving(self, worker: WorkerHandle) -> tuple[Request, ...]:
-        """What the worker is serving, as it was last seen."""
+        """The requests that the worker is serving, as they were last seen."""
         return _requests(self._scoreboard.slot(worker.number - 1).serving)
+
+    def running(self, workers: Iterable[WorkerHandle]) -> list[str]:
+        """The requests that these workers are at work on, each as "GET /path", the oldest first.
+
+        The youngest are not known by name yet (see `WorkerSlot.serving`), only how many they are.
+        """
+        slots = [self._scoreboard.slot(worker.number - 1) for worker in workers if worker.child is not None]
+        known = sorted((one for slot in slots for one in slot.serving), key=lambda one: one.since)
+        others = sum(slot.in_progress for slot in slots) - sum(one.number > 0 for one in known)
+        more = ["1 request"] if others == 1 else [f"{others} requests"] if others > 1 else []
+        return [f"{one.method} {one.path}" for one in known] + more
 
     def examine(self, event: WorkerExited, worker: WorkerHandle) -> WorkerExited:
         """Add what can still be known of the worker, and move its numbers to the totals: its slot is free afterwards."""
@@ -52,7 +63,12 @@ class Observer:
         slot = self._scoreboard.slot(worker.number - 1)
         certain, uncertain = map(_requests, slot.last_seen())
         examined = replace(
-            event, oom=oom, serving=certain, served_shortly_before=uncertain, in_progress=slot.in_progress
+            event,
+            oom=oom,
+            serving=certain,
+            served_shortly_before=uncertain,
+            in_progress=slot.in_progress,
+            requests=slot.requests,
         )
         self._scoreboard.retire(worker.number - 1, worker.child.cpu_seconds if worker.child else 0.0)
         return examined

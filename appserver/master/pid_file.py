@@ -6,7 +6,10 @@ import contextlib
 import os
 from pathlib import Path
 
+from appserver import files
 from appserver.errors import PidFileError
+
+_SIZE = 32
 
 
 class PidFile:
@@ -23,10 +26,8 @@ class PidFile:
         holder = self._holder()
         if holder is not None and holder != os.getpid():
             raise PidFileError(f"admin.pid_file = {str(self._path)!r}: process {holder} named in it is running")
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
-            temporary.write_text(f"{os.getpid()}\n")
-            temporary.replace(self._path)
+            files.replace(self._path, f"{os.getpid()}\n".encode())
         except OSError as error:
             raise PidFileError(f"admin.pid_file = {str(self._path)!r}: cannot be written: {error.strerror}") from error
 
@@ -34,7 +35,7 @@ class PidFile:
         """Remove the file if it is still this process's."""
         with contextlib.suppress(OSError):
             if self._read() == os.getpid():
-                self._path.unlink()
+                files.remove(self._path)
 
     def _holder(self) -> int | None:
         """The running server that the file names; None where there is none (any more)."""
@@ -42,15 +43,19 @@ class PidFile:
         if pid is None:
             return None
         try:
-            title = Path(f"/proc/{pid}/cmdline").read_bytes()
+            process = Path(f"/proc/{pid}")
+            title = process.joinpath("cmdline").read_bytes()
+            owner = process.stat().st_uid
         except OSError:
             return None
         # A pid is given to another program sooner or later: one that is not a server does not count, be it an editor that
-        # has appserver.toml open. The title is that of `program`, set before the file is written.
-        return pid if title.startswith(b"appserver: master") else None
+        # has appserver.toml open. The title is that of `program`, set before the file is written. Another user may take
+        # any title, and must not keep this server from starting.
+        is_server = title.startswith(b"appserver: master") and owner in (0, os.geteuid())
+        return pid if is_server else None
 
     def _read(self) -> int | None:
         try:
-            return int(self._path.read_text())
+            return int(files.read_small(self._path, _SIZE))
         except (OSError, ValueError):
             return None

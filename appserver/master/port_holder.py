@@ -1,4 +1,4 @@
-"""Who holds a port: named in the error when a listener cannot be bound."""
+"""The process that holds a port: named in the error when a listener cannot be bound."""
 
 from __future__ import annotations
 

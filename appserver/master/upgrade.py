@@ -34,7 +34,7 @@ TRY = "take-over-check"
 # The rounds of the event loop that a signal caught last may take to its handler: the loop reads that there is one, finds
 # out which, and calls the handler. Two more, for what has been caused by that.
 LAST_ROUNDS = 5
-# What the log gets to be written out before the exec, in seconds.
+# Time for the log to be written out before the exec, in seconds.
 FLUSH_TIMEOUT = 0.5
 # How much of what a failed program has said is told, from its end.
 MAX_WORDS = 4096
@@ -171,7 +171,7 @@ def _spawn(command: list[str], inherited: list[int], words: int) -> int:
 
 
 def _last_words(fd: int) -> str:
-    """What a program has said at its end: its errors for people if there are any, else its last line."""
+    """The last words of a program: its errors for people if there are any, else its last line."""
     size = os.fstat(fd).st_size
     lines = os.pread(fd, MAX_WORDS, max(0, size - MAX_WORDS)).decode(errors="replace").splitlines()
     errors = [line.removeprefix("appserver: ") for line in lines if line.startswith("appserver: ")]

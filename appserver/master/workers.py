@@ -1,4 +1,4 @@
-"""What the master knows of a worker process, and its end of their channel."""
+"""The master's handle of a worker process, and its end of their channel."""
 
 from __future__ import annotations
 
@@ -11,39 +11,33 @@ import time
 from collections.abc import Iterable, Sequence
 
 from appserver.master.children import Child, resident_memory
+from appserver.master.conversation import WorkerConversation
 from appserver.master.handover import WorkerRecord
-from appserver.master.stacks import StacksFile
-from appserver.master.zygotes import Post, ZygoteHandle, failure_of
+from appserver.master.hearing import EXIT_DELAY, Hearing
+from appserver.master.stacks import CRASHES, NO_STACKS, STACKS_DELAY, StacksFile, read_report, report_file
+from appserver.master.zygotes import Post, ZygoteHandle
 from appserver.supervision.events import (
     ExitStatus,
     Request,
     Sample,
     WorkerExited,
-    WorkerFailed,
-    WorkerReady,
-    WorkerStoppedAccepting,
+    WorkerMisbehaved,
 )
 from appserver.supervision.exits import serving_fields
 from appserver.telemetry.logs import get_logger
 from appserver.telemetry.scoreboard import WorkerSlot
 from appserver.worker.messages import (
     STACKS_SIGNAL,
-    BootFailed,
     Channel,
     Message,
-    Ready,
     ReportTasks,
-    StoppedAccepting,
     TasksReported,
 )
 
-# What a blocked worker gets to write its stacks, in seconds: the kernel interrupts it, and writing takes milliseconds.
-STACKS_DELAY = 0.5
-
-# What a worker's event loop gets to report its tasks, in seconds: one that does not in this time is blocked.
+# Time for a worker's event loop to report its tasks, in seconds: one that does not in this time is blocked.
 TASKS_TIMEOUT = 1.0
 
-NO_STACKS = "none were written: the process is stopped, or stuck in the kernel"
+NO_TASKS_YET = "none were reported: the event loop is blocked, or does not run yet"
 NO_TASKS = f"none were reported within {TASKS_TIMEOUT:g} s: the event loop is blocked, or does not run yet"
 
 
@@ -60,6 +54,7 @@ class WorkerHandle:
         loop: asyncio.AbstractEventLoop,
         post: Post,
         forked_at: float,
+        conversation: WorkerConversation,
     ) -> None:
         self.worker = worker
         self.number = number
@@ -67,56 +62,58 @@ class WorkerHandle:
         self.child: Child | None = None
         self.killed = False
         """Whether it was killed from here."""
-        self.accepting = True
-        """Whether it takes connections, or may yet."""
         self.forked_at = forked_at
         self._loop = loop
         self._post = post
         self._stacks = stacks
-        self._channel = channel
-        self._channel.set_blocking(False)
+        self._conversation = conversation
+        self._hearing = Hearing(channel, loop, self._hear, self._distrust, self._lost)
         self._serials = itertools.count()
         self._reports: dict[int, asyncio.Future[None]] = {}
         self._open = True
-        loop.add_reader(self._channel.fileno(), self._receive)
 
     @classmethod
     def order(
         cls, worker: int, number: int, zygote: ZygoteHandle, loop: asyncio.AbstractEventLoop, post: Post
     ) -> WorkerHandle:
         """Have the zygote fork a worker. Raises OSError when the zygote is gone."""
-        channel, theirs = Channel.pair()
-        stacks = StacksFile.create()
-        try:
+        with contextlib.ExitStack() as passed_on, contextlib.ExitStack() as undo:
+            channel, theirs = Channel.pair()
+            undo.callback(channel.close)
+            passed_on.callback(theirs.close)
+            stacks = StacksFile.create()
+            undo.callback(stacks.close)
             zygote.fork(worker, number, [theirs.fileno(), stacks.fd])
-        except OSError:
-            channel.close()
-            stacks.close()
-            raise
-        finally:
-            theirs.close()
-        return cls(worker, number, zygote.generation, channel, stacks, loop, post, time.monotonic())
+            undo.pop_all()
+        conversation = WorkerConversation(worker)
+        return cls(worker, number, zygote.generation, channel, stacks, loop, post, time.monotonic(), conversation)
 
     @classmethod
     def restore(cls, record: WorkerRecord, loop: asyncio.AbstractEventLoop, post: Post) -> WorkerHandle:
         """Hold a worker that the program before this one has ordered."""
         channel, stacks = Channel.from_fd(record.channel), StacksFile(record.stacks, record.stacks_read)
-        handle = cls(record.worker, record.number, record.generation, channel, stacks, loop, post, record.forked_at)
+        conversation = WorkerConversation(
+            record.worker, answered=record.answered, stopped_accepting=record.stopped_accepting
+        )
+        identity = record.worker, record.number, record.generation
+        handle = cls(*identity, channel, stacks, loop, post, record.forked_at, conversation)
         if record.pid is not None:
             handle.forked(record.pid)
         return handle
 
     def record(self) -> WorkerRecord:
-        """What the program after this one has to know."""
+        """The state for the program that takes over."""
         return WorkerRecord(
             worker=self.worker,
             number=self.number,
             generation=self.generation,
             pid=self.pid,
-            channel=self._channel.fileno(),
+            channel=self._hearing.fileno(),
             stacks=self._stacks.fd,
             stacks_read=self._stacks.read_to,
             forked_at=self.forked_at,
+            answered=self._conversation.answered,
+            stopped_accepting=self._conversation.stopped_accepting,
         )
 
     def sample(self, slot: WorkerSlot, now: float) -> Sample:
@@ -135,6 +132,11 @@ class WorkerHandle:
         """The pid; None until the zygote has reported the fork."""
         return None if self.child is None else self.child.pid
 
+    @property
+    def accepting(self) -> bool:
+        """Whether it takes connections, or may yet."""
+        return not self._conversation.stopped_accepting
+
     def forked(self, pid: int) -> None:
         """Watch the process that the zygote has forked."""
         self.child = Child(pid, self._exited, self._loop)
@@ -142,7 +144,7 @@ class WorkerHandle:
     def tell(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         """Tell the worker something, if it listens."""
         try:
-            self._channel.send(message, descriptors)
+            self._hearing.send(message, descriptors)
         except OSError as error:  # it has just exited, or it hangs: its deadline ends it
             get_logger("appserver.master").debug("worker not reached", worker=self.number, reason=str(error))
 
@@ -152,32 +154,46 @@ class WorkerHandle:
         The event loop has been blocked for so many seconds, and was `serving` this when it was last seen to run.
         """
         if self.child is not None:
-            mark = self._stacks.mark()
-            self.child.signal(STACKS_SIGNAL)
+            mark = self._ask_for_stacks()
             self._loop.call_later(STACKS_DELAY, self._log_stacks, blocked, tuple(serving), mark)
+
+    def dump_boot(self, seconds: float) -> None:
+        """Log where the worker is, which has been booting for so many seconds; it is asked now, and heard a moment later."""
+        self._boot_report = self._loop.create_task(self._log_boot(seconds, self._ask_for_stacks()))
+
+    def _is_gone(self) -> bool:
+        return not self._open
+
+    def _ask_for_stacks(self) -> int:
+        """Have the threads' stacks written; returns the mark from which on they are in the file."""
+        mark = self._stacks.mark()
+        if self.child is not None and self.child.handles(STACKS_SIGNAL):
+            self.child.signal(STACKS_SIGNAL)
+        return mark
 
     async def stacks(self) -> tuple[str, str]:
         """Where the worker's threads are, and the tasks of its event loop, which says so itself if it is not blocked."""
-        mark = self._stacks.mark()
-        if self.child is not None:
-            self.child.signal(STACKS_SIGNAL)
+        if self._is_gone():
+            return NO_STACKS, NO_TASKS
+        mark = self._ask_for_stacks()
         # The signal is handled before the message is read: when the tasks have been reported, the threads have been, too.
-        tasks = await self._report_tasks()
-        threads = self._stacks.read_from(mark) if self._open else ""
+        tasks = await self._report_tasks(TASKS_TIMEOUT)
+        threads = "" if self._is_gone() else self._stacks.read_from(mark)
         return threads or NO_STACKS, tasks or NO_TASKS
 
-    async def _report_tasks(self) -> str:
-        """Have the event loop report its tasks; empty if it does not."""
+    async def _report_tasks(self, limit: float) -> str:
+        """Have the event loop report its tasks; empty if it does not within `limit` seconds."""
         serial = next(self._serials)
         report = self._reports[serial] = self._loop.create_future()
-        file = os.memfd_create("appserver-tasks")
+        file = report_file("appserver-tasks")
         try:
             with contextlib.suppress(OSError):  # it has just exited, or has not read its channel for long
-                self._channel.send(ReportTasks(serial), [file])
+                self._hearing.send(ReportTasks(serial), [file])
+                self._conversation.tasks_asked(serial)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(TASKS_TIMEOUT):
+                async with asyncio.timeout(limit):
                     await report
-            return os.pread(file, os.fstat(file).st_size, 0).decode(errors="replace").strip()
+            return read_report(file)
         finally:
             del self._reports[serial]
             os.close(file)
@@ -192,36 +208,49 @@ class WorkerHandle:
         """Let go of everything but the process; one that still lives takes it for the master's death, and drains."""
         if self._open:
             self._open = False
-            self._loop.remove_reader(self._channel.fileno())
-            self._channel.close()
+            self._hearing.close()
             self._stacks.close()
 
-    def _receive(self) -> None:
-        """Post what the worker says, all of it."""
-        while self._open:
-            try:
-                received = self._channel.receive()
-            except BlockingIOError:
-                return
-            if received is None:
-                self._loop.remove_reader(self._channel.fileno())
-                return
-            match received[0]:
-                case Ready():
-                    self._post(WorkerReady(self.worker))
-                case BootFailed() as message:
-                    self._post(WorkerFailed(self.worker, failure_of(message)))
-                case StoppedAccepting():
-                    self.accepting = False
-                    self._post(WorkerStoppedAccepting(self.worker))
-                case TasksReported(serial) if (report := self._reports.get(serial)) and not report.done():
-                    report.set_result(None)
+    def _hear(self, message: Message | None) -> None:
+        event = self._conversation.hear(message)
+        if event is not None:
+            self._post(event)
+        elif isinstance(message, TasksReported):
+            report = self._reports.get(message.serial)
+            if report is not None and not report.done():
+                report.set_result(None)
+
+    def _distrust(self, reason: str) -> None:
+        """Hear nothing of it any more, and have it replaced."""
+        self._post(WorkerMisbehaved(self.worker, reason))
+
+    def _lost(self) -> None:
+        """Its end of the channel is closed: it has exited, and will be reaped, or it makes believe that it has."""
+        self._loop.call_later(EXIT_DELAY, self._expect_exit)
+
+    def _expect_exit(self) -> None:
+        if self._open and self.child is not None and self.child.alive:
+            self._distrust("it has closed its channel and lives on")
 
     def _exited(self, status: ExitStatus) -> None:
-        self._receive()  # its last words come first
-        if status.signal is not None and self._open and (stacks := self._stacks.read_new()):
+        self._hearing.read()  # its last words come first
+        if status.signal in CRASHES and self._open and (stacks := self._stacks.read_new()):
             get_logger("appserver.master").error("worker crashed", worker=self.number, stacks=stacks)
         self._post(WorkerExited(self.worker, status))
+
+    async def _log_boot(self, seconds: float, mark: int) -> None:
+        tasks = await self._report_tasks(STACKS_DELAY)
+        if self._open:
+            get_logger("appserver.master").warning(
+                "worker stacks",
+                worker=self.number,
+                generation=self.generation,
+                worker_pid=self.pid,
+                seconds=seconds,
+                booting=True,
+                stacks=self._stacks.read_from(mark) or NO_STACKS,
+                tasks=tasks or NO_TASKS_YET,
+            )
 
     def _log_stacks(self, blocked: float, serving: tuple[Request, ...], mark: int) -> None:
         if not self._open:

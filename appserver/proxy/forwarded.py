@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from appserver.http.grammar import Fields
+from appserver.http.fields import Fields
 from appserver.proxy.origin import MAX_HOPS, Origin, read_authority, read_scheme
 from appserver.proxy.trust import Address, Trust
 

@@ -1,14 +1,13 @@
-"""What a proxy says about a request that it passes on, and what follows from that for the application."""
+"""The client and scheme of a request that a proxy passes on, as the proxy states them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import unquote
 
-from appserver.http.grammar import Fields
-from appserver.http.head import AUTHORITY
+from appserver.http.fields import AUTHORITY, Fields
 from appserver.proxy.trust import Address, Trust
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -26,8 +25,7 @@ _DECODED_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[^/\\\x00-\x1f\x7f]+)+")
 _PORT = re.compile(r":([0-9]*)$")
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """A request as the outermost trusted proxy got it. None: nothing was said about that, or nothing that is valid.
 
     `client` is who sent it (None: not known). `authority` is what the client wants to talk to (host, and port if it is
@@ -63,8 +61,11 @@ class Origin:
         return host, port if self.port is None else self.port
 
 
+NOTHING_ELSE = (None, None, None, None)
+"""What `Origin` holds behind the client where nothing was said about anything else."""
+
 OriginReader = Callable[[Fields, Address | None, Trust], Origin]
-"""Reads the origin of a request from its header fields; the second argument is the peer, which is trusted."""
+"""Reads the origin of a request from `Request.forwarded`; the second argument is the peer, which is trusted."""
 
 
 def read_chain(nodes: Sequence[str], peer: Address | None, trust: Trust) -> tuple[Address | None, int]:

@@ -31,18 +31,18 @@ _TRANSPORTS = range(3)  # unspecified, stream, datagram
 
 
 class ProxyProtocolError(AppserverError):
-    """What a connection began with is no header of the PROXY protocol."""
+    """The beginning of a connection is no header of the PROXY protocol."""
 
 
 class Announced(NamedTuple):
-    """Whom a connection was made by and where to, as its proxy saw it; both None for unix sockets."""
+    """Source and destination of a connection, as its proxy saw them; both None for unix sockets."""
 
     client: Address | None
     server: Address | None
 
 
 class Unnamed(enum.Enum):
-    """Who speaks on a connection whose header names nobody. Its addresses are those of the connection itself."""
+    """The origin of a connection whose header names nobody: its addresses are those of the connection itself."""
 
     PROXY = enum.auto()
     """The proxy, for itself, as in a health check."""

@@ -10,22 +10,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from appserver.http.grammar import Fields
+from appserver.http.fields import Fields
 from appserver.proxy.origin import MAX_HOPS, Origin, read_authority, read_chain, read_port, read_prefix, read_scheme
 from appserver.proxy.trust import Address, Trust
 
 Value = TypeVar("Value")
 
+_NAMES = frozenset(f"x-forwarded-{name}".encode() for name in ("for", "proto", "host", "port", "prefix"))
+
 
 def read_x_forwarded(fields: Fields, peer: Address | None, trust: Trust) -> Origin:
     """Read what the proxy at the other end, which is trusted, says about a request."""
+    if len(fields) == 1 and fields[0][0] == b"x-forwarded-for" and 0x2C not in fields[0][1]:
+        # The usual case: one client, whom the peer has seen.
+        node = fields[0][1].decode("latin-1").strip()
+        return Origin(trust.address(node) if node else peer)
     values: dict[bytes, list[str]] = {}
     for name, value in fields:
-        if name.startswith(b"x-forwarded-"):
+        if name in _NAMES:
+            text = value.decode("latin-1")
             # From the right, and not more than counts: there may be tens of thousands.
-            members = map(str.strip, value.decode("latin-1").rsplit(",", MAX_HOPS)[-MAX_HOPS:])
-            values.setdefault(name, []).extend(member for member in members if member)
-    client, hops = read_chain(values.get(b"x-forwarded-for", ()), peer, trust)
+            members = text.rsplit(",", MAX_HOPS)[-MAX_HOPS:] if "," in text else [text]
+            members = [stripped for member in members if (stripped := member.strip())]
+            values[name] = values[name] + members if name in values else members
+    chain = values.pop(b"x-forwarded-for", None)
+    client, hops = read_chain(chain, peer, trust) if chain else (peer, 0)
+    if not values:
+        return Origin(client)
 
     def pick(name: bytes, read: Callable[[str], Value | None]) -> Value | None:
         given = values.get(name)

@@ -1,4 +1,4 @@
-"""What one value by itself cannot tell: values that contradict each other, files and accounts that do not exist.
+"""Checks that need more than one value: values that contradict each other, files and accounts that do not exist.
 
 The checks look at the machine, but change nothing on it and bind nothing.
 """
@@ -10,15 +10,19 @@ import itertools
 import os
 import pwd
 import stat
-from collections.abc import Collection, Iterable, Iterator
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 
+from appserver.distribution import how_to_install
 from appserver.errors import SettingsError
 from appserver.settings.address import TCPAddress, UnixAddress, parse_address
 from appserver.settings.env_file import read_env_file
-from appserver.settings.locations import Location, dotted
-from appserver.settings.model import Settings
+from appserver.settings.keys import Location, dotted
+from appserver.settings.logging_config import mistakes, read_logging_config
+from appserver.settings.model import AppSettings, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ def find(settings: Settings, given: Collection[Location]) -> Iterator[Finding]:
         _tls(settings),
         _workers(settings),
         _files(settings),
+        _logging(settings),
         _control_socket(settings),
     )
 
@@ -52,6 +57,16 @@ def _application(settings: Settings) -> Iterator[Finding]:
         except SettingsError as error:
             for problem in error.problems:
                 yield Finding(("app", "env_file"), problem.expected)
+    if app.async_library == "trio":
+        yield from _trio(app)
+
+
+def _trio(app: AppSettings) -> Iterator[Finding]:
+    location: Location = ("app", "async_library")
+    if app.interface == "wsgi":
+        yield Finding(location, "expected no WSGI application with it: these run in threads", (("app", "interface"),))
+    elif PathFinder.find_spec("trio", [str(app.directory), *sys.path]) is None:
+        yield Finding(location, f"expected trio to be installed: {how_to_install('trio')}")
 
 
 def _listeners(settings: Settings, given: Collection[Location]) -> Iterator[Finding]:
@@ -137,7 +152,7 @@ def _files(settings: Settings) -> Iterator[Finding]:
         (("logging", "file"), settings.logging.file),
         (("access_log", "file"), settings.access_log.file),
         (("admin", "pid_file"), settings.admin.pid_file),
-        (("admin", "control"), settings.admin.control),
+        (("admin", "control"), _control(settings)),
     ):
         if path is not None and path.is_dir():
             yield Finding(location, "is a directory; expected the path of a file")
@@ -145,8 +160,26 @@ def _files(settings: Settings) -> Iterator[Finding]:
             yield Finding(location, f"no such directory: {path.parent}")
 
 
+def _logging(settings: Settings) -> Iterator[Finding]:
+    config, path = settings.logging.config, settings.logging.config_file
+    if config and path is not None:
+        yield Finding(("logging", "config_file"), "expected only one of logging.config and logging.config_file")
+        return
+    document: Mapping[str, object] | str = config
+    if path is not None:
+        try:
+            document = read_logging_config(path)
+        except SettingsError as error:
+            for problem in error.problems:
+                yield Finding(("logging", "config_file"), problem.expected)
+            return
+    if document and not isinstance(document, str):
+        for key, reason in mistakes(document):
+            yield Finding(("logging", "config" if path is None else "config_file"), f"{key}: {reason}")
+
+
 def _control_socket(settings: Settings) -> Iterator[Finding]:
-    path = settings.admin.control
+    path = _control(settings)
     if path is None or path.is_dir():
         return
     try:
@@ -156,6 +189,11 @@ def _control_socket(settings: Settings) -> Iterator[Finding]:
     else:
         if address == UnixAddress(str(path)) and str(path).startswith("@"):
             yield Finding(("admin", "control"), f"expected the path of a file; for one of this name: ./{path}")
+
+
+def _control(settings: Settings) -> Path | None:
+    """Return the path of the control socket that somebody has written; others are made to fit."""
+    return settings.admin.control if isinstance(settings.admin.control, Path) else None
 
 
 def _account(location: Location, name: str | None, *, is_group: bool = False) -> Iterator[Finding]:

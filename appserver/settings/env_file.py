@@ -11,6 +11,9 @@ import re
 from pathlib import Path
 
 from appserver.errors import Problem, SettingsError
+from appserver.files import read
+
+_MAX_SIZE = 1024 * 1024
 
 _BLANK = re.compile(r"[ \t]*(#[^\n]*)?(\n|\Z)")
 _ASSIGNMENT = re.compile(
@@ -30,7 +33,7 @@ def read_env_file(path: Path) -> dict[str, str]:
     Raises SettingsError with every line that is none of the above; values are not in it, they may be secrets.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+        text = read(path, _MAX_SIZE).decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError:
         raise SettingsError([Problem(str(path), "", "", "not UTF-8")]) from None
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Every key that the settings know, by its dotted name, and the known name nearest to one that is not.
+"""Every key that the settings know, by its dotted name, where its value stands, and the known name nearest to an unknown one.
 
 Made from the model once, so that sources, origins, differences, the reference and the messages about slips all go by
 one list.
@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from appserver.settings.address import Address
 from appserver.settings.model import Section, Settings
 from appserver.settings.quantities import parse_size
+from appserver.settings.rendering import toml_key
 
 ENVIRONMENT_PREFIX = "APPSERVER_"
 
@@ -44,6 +45,10 @@ class Key:
         return get_origin(self.field.annotation) is tuple
 
     @property
+    def is_table(self) -> bool:
+        return get_origin(self.field.annotation) is dict
+
+    @property
     def is_text(self) -> bool:
         """Whether text is what it wants, so that "8000" stays text."""
         return bool(_plain_types(self.field.annotation) & {str, Path, SecretStr, *get_args(Address)})
@@ -55,6 +60,11 @@ class Key:
     @property
     def is_secret(self) -> bool:
         return SecretStr in _plain_types(self.field.annotation)
+
+    @property
+    def may_hold_secrets(self) -> bool:
+        """Whether it is a secret, or a table of others' making in which there may be some."""
+        return self.is_secret or self.is_table
 
 
 def _plain_types(annotation: Any) -> set[Any]:
@@ -92,6 +102,43 @@ VARIABLES: dict[str, str] = {f"{ENVIRONMENT_PREFIX}{section}".upper(): section f
     key.variable: name for name, key in KEYS.items() if key.section not in LISTS_OF_TABLES
 }
 """The environment variables, and the section or key that each sets (a list of tables only as a whole)."""
+
+SECRET_VARIABLES = frozenset(
+    variable
+    for key in KEYS.values()
+    if key.may_hold_secrets
+    for variable in (key.variable, f"{ENVIRONMENT_PREFIX}{key.section}".upper())
+)
+"""The environment variables that may hold a secret: those of secret keys, and of the sections that such a key is in."""
+
+
+Location = tuple[str | int, ...]
+"""The names and indices that lead to a value: ("listeners", 0, "bind")."""
+
+
+def dotted(location: Location) -> str:
+    """Write a location as people do: "listeners[0].bind"."""
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{toml_key(part)}" if text else toml_key(part)
+    return text
+
+
+def value_at(location: Location, tree: Any) -> Any:
+    """Return the value at a location; raises KeyError or IndexError if there is none."""
+    for part in location:
+        tree = tree[part]
+    return tree
+
+
+def locations(settings: Settings) -> Iterator[Location]:
+    """Yield the location of every value, in the order of the model; a list of values is one value."""
+    for section, model in SECTIONS.items():
+        if section in LISTS_OF_TABLES:
+            for index in range(len(getattr(settings, section))):
+                yield from ((section, index, name) for name in model.model_fields)
+        else:
+            yield from ((section, name) for name in model.model_fields)
 
 
 def nearest_section(name: str, *, is_table: bool) -> str:

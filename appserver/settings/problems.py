@@ -1,16 +1,18 @@
-"""What pydantic finds wrong, in the words of an operator."""
+"""The problems that pydantic finds, in the words of an operator."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from typing import Any, get_args
 
 from pydantic_core import ErrorDetails
 
 from appserver.settings import keys
-from appserver.settings.locations import Location, dotted
+from appserver.settings.keys import Location, dotted
 from appserver.settings.model import Section
 from appserver.settings.rendering import MASK, show
+from appserver.settings.secrets import mask_value
 
 _SECRETS = [(key.section, key.name) for key in keys.KEYS.values() if key.is_secret]
 
@@ -20,7 +22,10 @@ def shown_value(location: Location, value: Any) -> str:
     names = tuple(part for part in location if isinstance(part, str))
     holds = any(secret[: len(names)] == names for secret in _SECRETS)
     resembles = difflib.get_close_matches(names[-1], [name for _, name in _SECRETS])
-    return MASK if holds or resembles else show(value)
+    if holds or resembles:
+        return MASK
+    # A logging configuration may have got into a wrong key, or be no table yet.
+    return show(mask_value(value) if names[0] == "logging" or isinstance(value, Mapping) else value)
 
 
 def describe(error: ErrorDetails) -> tuple[str, str]:

@@ -27,6 +27,10 @@ _BYTES = {"b": 1} | {
 }
 _SIZE = re.compile(rf"(?P<number>{_NUMBER}) ?(?P<unit>([kmgt]i?)?b)?", re.ASCII | re.IGNORECASE)
 
+DURATION_PATTERN = "^([0-9.]+|([0-9.]+d)?([0-9.]+h)?([0-9.]+m)?([0-9.]+s)?([0-9.]+ms)?)$"
+SIZE_PATTERN = "^[0-9.]+ ?(([kKmMgGtT]i?)?[bB])?$"
+"""Patterns by which an editor checks durations and sizes that are text: the outlines of what is read below."""
+
 _DURATION_EXPECTED = 'expected a duration from 0 to 366d: seconds, or text such as "1m30s" (units: d, h, m, s, ms)'
 _SIZE_EXPECTED = (
     'expected a size from 0 to 1024TiB: bytes, or text such as "16MiB" (units: B, KiB, MiB, GiB, TiB, kB, MB, GB, TB)'

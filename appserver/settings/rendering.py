@@ -10,7 +10,7 @@ from typing import Any
 from appserver.settings.quantities import format_size
 
 MASK = "********"
-"""What stands in the place of a secret."""
+"""Printed in the place of a secret."""
 
 _SHOWN = 100  # characters of a value in a message: enough to recognise it by
 

@@ -1,14 +1,16 @@
-"""The resolved settings for people and programs, every value with where it came from."""
+"""Reports on settings, for people and programs: every value with where it came from, and what has changed."""
 
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import Any
 
-from appserver.settings.keys import KEYS, LISTS_OF_TABLES, Key
+from appserver.settings.keys import KEYS, LISTS_OF_TABLES, SECTIONS, Key, Location, dotted, locations, value_at
 from appserver.settings.loading import Loaded
-from appserver.settings.locations import Location, dotted, locations, value_at
-from appserver.settings.rendering import MASK, toml_size, toml_value
+from appserver.settings.model import Settings
+from appserver.settings.rendering import MASK, show, toml_size, toml_value
+from appserver.settings.secrets import mask_logging
 
 
 def as_toml(loaded: Loaded) -> str:
@@ -51,9 +53,47 @@ def as_data(loaded: Loaded) -> dict[str, Any]:
 
 
 def _value(values: dict[str, Any], location: Location) -> Any:
-    value = value_at(location, values)
-    return MASK if _key(location).is_secret and value is not None else value
+    return _masked(_key(location), value_at(location, values))
+
+
+def _masked(key: Key, value: Any) -> Any:
+    if key.is_table:
+        return mask_logging(value)
+    return MASK if key.is_secret and value is not None else value
 
 
 def _key(location: Location) -> Key:
     return KEYS[f"{location[0]}.{location[-1]}"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A key with its value before and after, as JSON has them; a list of tables ("listeners") is one key.
+
+    Fit for a log: of a secret it only says that it changed.
+    """
+
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        old, new = ("unset" if value is None else show(value) for value in (self.old, self.new))
+        return f"{self.key}: {old} -> {new}"
+
+
+def differences(old: Settings, new: Settings) -> list[Difference]:
+    """Return what differs, in the order of the model."""
+    before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
+    changed = []
+    for section in SECTIONS:
+        if section in LISTS_OF_TABLES:
+            if before[section] != after[section]:
+                changed.append(Difference(section, before[section], after[section]))
+            continue
+        for name, value in before[section].items():
+            if value != after[section][name]:
+                key = KEYS[f"{section}.{name}"]
+                values = _masked(key, value), _masked(key, after[section][name])
+                changed.append(Difference(str(key), *values))
+    return changed

@@ -1,13 +1,16 @@
-"""What an operator wrote, from each place where it can stand: the file, the environment, the command line.
+"""Where settings can stand, as sources of pydantic-settings: files, secrets, the environment, the command line.
 
-Every source is read into a flat list of assignments; problems of a source as such (unreadable, not TOML, unknown
-sections and variables) are added to the list that the caller passes. Whether the values are right is decided later,
-when all sources have been merged (`loading`).
+The library decodes, nests and merges the values of files, variables and options. Each class here
+adds what the library does not keep: the `origin` of its values, and the `problems` of the place as such (unreadable, not
+TOML, unknown sections and variables). So that every mistake is found and every value keeps its origin, a source is one
+place only: one file, one variable, one option. Whether the values are right is decided when all have been merged
+(`loading`).
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,16 +18,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic_settings import EnvSettingsSource, InitSettingsSource, SettingsError, TomlConfigSettingsSource
+
 from appserver.errors import Problem
 from appserver.settings import keys
+from appserver.settings.model import Settings
 from appserver.settings.problems import shown_value
 from appserver.settings.rendering import toml_key
 
 CONFIG_VARIABLE = "APPSERVER_CONFIG"
-"""The environment variable that names the settings file where the command line does not."""
+"""The environment variable that names the settings files (with ":" between them) where the command line does not."""
 
+SECRETS_VARIABLE = "APPSERVER_SECRETS_DIR"
+"""The environment variable that names the directories of secrets (with ":" between them)."""
+
+_DOCKER_SECRETS = "/run/secrets"
+# The last one asks for a compiled build; whoever builds may go on to run the server in the same shell.
+_OWN_VARIABLES = (CONFIG_VARIABLE, SECRETS_VARIABLE, "APPSERVER_COMPILE")
 # Kubernetes and Docker links describe a service of the name "appserver" to every container by variables like these.
-_SERVICE_LINK = re.compile(
+_SERVICE_LINK = (
     r"APPSERVER_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 )
 
@@ -74,31 +86,34 @@ def _toml_or_text(key: str, text: str) -> Any:
     return text if document or (wants_text and not isinstance(value, str)) else value
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """One value for one key of one section, or (without a name) for a whole list of tables."""
+class FileSource(TomlConfigSettingsSource):
+    """A TOML file; `is_readable` is false if nothing could be read from it."""
 
-    section: str
-    name: str | None
-    value: Any
-    origin: Origin
+    def __init__(self, path: Path) -> None:
+        self.origin = Origin("file", str(path))
+        self.problems: list[Problem] = []
+        self.is_readable = True
+        # Absolute, so that a "~" in front is the name of a directory, as in every other path of appserver.
+        super().__init__(Settings, toml_file=path.absolute())
+        # The library passes over what is no regular file: a pipe is read here, anything else gets its problem.
+        document = self.toml_data if path.is_file() else self._read_file(path)
+        self.values = _known_sections(document, self.origin, self.problems)
 
+    def _read_file(self, path: Any) -> dict[str, Any]:
+        try:
+            return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+        except FileNotFoundError:
+            problem = "no such file"
+        except IsADirectoryError:
+            problem = "is a directory; expected a TOML file"
+        except (OSError, ValueError, RecursionError) as error:
+            problem = _reading_problem(error)
+        self.is_readable = False
+        self.problems.append(Problem(self.origin.where, "", "", problem))
+        return {}
 
-def read_file(path: Path, problems: list[Problem]) -> list[Assignment] | None:
-    """Read a TOML file; None if it cannot be read at all."""
-    where = str(path)
-    try:
-        document = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except FileNotFoundError:
-        problem = "no such file"
-    except IsADirectoryError:
-        problem = "is a directory; expected a TOML file"
-    except (OSError, ValueError, RecursionError) as error:
-        problem = _reading_problem(error)
-    else:
-        return list(_tables(document, Origin("file", where), problems))
-    problems.append(Problem(where, "", "", problem))
-    return None
+    def __call__(self) -> dict[str, Any]:
+        return self.values
 
 
 def _reading_problem(error: OSError | ValueError | RecursionError) -> str:
@@ -114,82 +129,60 @@ def _reading_problem(error: OSError | ValueError | RecursionError) -> str:
             return f"not TOML: {error}"
 
 
-def read_conventional(environ: Mapping[str, str]) -> list[Assignment]:
-    """Read the variables that other servers know too; they stand for defaults, below the file."""
-    assignments = []
-    if environ.get("WEB_CONCURRENCY"):
-        origin = Origin("environment", "WEB_CONCURRENCY")
-        assignments.append(Assignment("workers", "count", environ["WEB_CONCURRENCY"], origin))
-    if environ.get("FORWARDED_ALLOW_IPS"):
-        origin = Origin("environment", "FORWARDED_ALLOW_IPS")
-        trusted = [part.strip() for part in environ["FORWARDED_ALLOW_IPS"].split(",")]
-        assignments.append(Assignment("proxy", "trusted", trusted, origin))
-    return assignments
+class VariableSource(EnvSettingsSource):
+    """One variable of the environment, or a file that stands for one: scalars as they are, lists and tables as JSON.
 
+    `name` is the section or key that the variable sets.
+    """
 
-def read_environment(environ: Mapping[str, str], problems: list[Problem]) -> list[Assignment]:
-    """Read the APPSERVER_ variables: scalars as they are, lists and tables as JSON. Whole sections come first."""
-    assignments: list[Assignment] = []
-    for variable in sorted(environ, key=lambda name: (name.count("__"), name)):
-        if not variable.upper().startswith(keys.ENVIRONMENT_PREFIX) or variable == CONFIG_VARIABLE:
-            continue
-        name, text = keys.VARIABLES.get(variable), environ[variable]
-        if name is None:
-            if not _is_service_link(variable, text):
-                hint = keys.nearest_variable(variable)
-                problems.append(Problem(variable, "", "", f"unknown environment variable; {hint}"))
-            continue
-        origin = Origin("environment", variable)
-        if name in keys.KEYS and not keys.KEYS[name].is_list:
-            key = keys.KEYS[name]
-            assignments.append(Assignment(key.section, key.name, text, origin))
-            continue
+    def __init__(self, variable: str, name: str, text: str, origin: Origin) -> None:
+        super().__init__(Settings, case_sensitive=False, env_prefix=keys.ENVIRONMENT_PREFIX, env_nested_delimiter="__")
+        self.env_vars = {variable.lower(): text}
+        self.origin = origin
+        self.problems: list[Problem] = []
+        self.values = _known_sections(self._decoded(name, text), origin, self.problems)
+
+    def _decoded(self, name: str, text: str) -> dict[str, Any]:
         try:
-            value = json.loads(text)
+            if not text and (name not in keys.KEYS or keys.KEYS[name].is_list or keys.KEYS[name].is_table):
+                json.loads(text)  # the library takes empty text for a list as it is
+            values = super().__call__()
         except (ValueError, RecursionError) as error:
-            reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-            problems.append(
-                Problem(
-                    variable,
-                    name,
-                    shown_value(tuple(name.split(".")), text),
-                    f"expected {_json_form(name)} as JSON ({reason})",
-                )
-            )
-        else:
-            assignments += _nested(name, value, origin, problems)
-    return assignments
+            reason = error.__cause__ if isinstance(error, SettingsError) else error
+            why = "nested too deeply" if isinstance(reason, RecursionError) else str(reason)
+            expected = f"expected {_json_form(name)} as JSON ({why})"
+            self.problems.append(Problem(self.origin.where, name, shown_value(tuple(name.split(".")), text), expected))
+            return {}
+        # The library takes "null" for a section as if nothing had been said.
+        return values if name in keys.KEYS else {name: values.get(name)}
+
+    def __call__(self) -> dict[str, Any]:
+        return self.values
 
 
 def _json_form(name: str) -> str:
     if name in keys.KEYS:
-        return "a list"
+        return "a table" if keys.KEYS[name].is_table else "a list"
     return "a list of tables" if name in keys.LISTS_OF_TABLES else "a table"
 
 
-def _is_service_link(variable: str, text: str) -> bool:
-    if variable == f"{keys.ENVIRONMENT_PREFIX}PORT":
-        # Somebody who wants to set a port writes a number here.
-        return "://" in text
-    return "__" not in variable and _SERVICE_LINK.fullmatch(variable) is not None
+class ValueSource(InitSettingsSource):
+    """A value for a key ("workers.count") or a section ("workers"), from an option or a variable of another form."""
+
+    def __init__(self, name: str, value: Any, origin: Origin) -> None:
+        section, dot, key = name.partition(".")
+        self.origin = origin
+        self.problems: list[Problem] = []
+        self.values = _known_sections({section: {key: value} if dot else value}, origin, self.problems)
+        super().__init__(Settings, self.values)
 
 
-def read_overrides(overrides: Sequence[Override], problems: list[Problem]) -> list[Assignment]:
-    """Read what the command line sets, in its order."""
-    assignments: list[Assignment] = []
-    for override in overrides:
-        assignments += _nested(override.key, override.value, Origin("command line", override.where), problems)
-    return assignments
+Source = FileSource | VariableSource | ValueSource
 
 
-def _nested(dotted: str, value: Any, origin: Origin, problems: list[Problem]) -> Iterator[Assignment]:
-    """Yield the assignments of a value for a section ("workers") or for a key ("workers.count")."""
-    section, dot, name = dotted.partition(".")
-    return _tables({section: {name: value} if dot else value}, origin, problems)
-
-
-def _tables(document: Mapping[str, Any], origin: Origin, problems: list[Problem]) -> Iterator[Assignment]:
-    """Yield the assignments of a whole document, and note the sections that there are not."""
+def _known_sections(document: Mapping[str, Any], origin: Origin, problems: list[Problem]) -> dict[str, Any]:
+    """Return the sections of a document that there are, and note those that there are not."""
+    known = {}
     for section, content in document.items():
         is_table = isinstance(content, dict)
         if section not in keys.SECTIONS:
@@ -197,12 +190,96 @@ def _tables(document: Mapping[str, Any], origin: Origin, problems: list[Problem]
             kind = "section" if is_table else "key"
             shown = "" if is_table else shown_value((section,), content)
             problems.append(Problem(origin.where, toml_key(section), shown, f"unknown {kind}; {hint}"))
-        elif section in keys.LISTS_OF_TABLES:
-            yield Assignment(section, None, content, origin)
-        elif is_table:
-            for name, value in content.items():
-                yield Assignment(section, name, value, origin)
+        elif section in keys.LISTS_OF_TABLES or is_table:
+            known[section] = content
         else:
-            problems.append(
-                Problem(origin.where, section, shown_value((section,), content), f"expected a table: [{section}]")
-            )
+            shown = shown_value((section,), content)
+            problems.append(Problem(origin.where, section, shown, f"expected a table: [{section}]"))
+    return known
+
+
+def settings_files(config: Path | Sequence[Path] | None, environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return the files to read, the weakest first; of a directory, those that end in .toml, by name.
+
+    Where nothing is given they are those that APPSERVER_CONFIG names.
+    """
+    if config is None:
+        config = [Path(name) for name in environ.get(CONFIG_VARIABLE, "").split(os.pathsep) if name]
+    paths = [config] if isinstance(config, Path) else config
+    return tuple(file for path in paths for file in (sorted(path.glob("*.toml")) or [path]))
+
+
+def usual_files() -> list[Path] | None:
+    """Return the file that is read where none is named, server.toml in the current directory, if it is there."""
+    return [Path("server.toml")] if Path("server.toml").is_file() else None
+
+
+def conventional(environ: Mapping[str, str]) -> Iterator[Source]:
+    """Yield the variables that other servers know too; they stand for defaults, below the file."""
+    if environ.get("WEB_CONCURRENCY"):
+        yield ValueSource("workers.count", environ["WEB_CONCURRENCY"], Origin("environment", "WEB_CONCURRENCY"))
+    if environ.get("FORWARDED_ALLOW_IPS"):
+        trusted = [part.strip() for part in environ["FORWARDED_ALLOW_IPS"].split(",")]
+        yield ValueSource("proxy.trusted", trusted, Origin("environment", "FORWARDED_ALLOW_IPS"))
+
+
+def environment(environ: Mapping[str, str], problems: list[Problem]) -> Iterator[Source]:
+    """Yield the APPSERVER_ variables, those of whole sections first; note the unknown ones."""
+    for variable in sorted(environ, key=lambda name: (name.count("__"), name)):
+        if not variable.upper().startswith(keys.ENVIRONMENT_PREFIX) or variable in _OWN_VARIABLES:
+            continue
+        name, text = keys.VARIABLES.get(variable), environ[variable]
+        if name is not None:
+            yield VariableSource(variable, name, text, Origin("environment", variable))
+        elif not _is_service_link(variable, text):
+            hint = keys.nearest_variable(variable)
+            problems.append(Problem(variable, "", "", f"unknown environment variable; {hint}"))
+
+
+def _is_service_link(variable: str, text: str) -> bool:
+    if variable == f"{keys.ENVIRONMENT_PREFIX}PORT":
+        # Somebody who wants to set a port writes a number here.
+        return "://" in text
+    return "__" not in variable and re.fullmatch(_SERVICE_LINK, variable) is not None
+
+
+def secrets(environ: Mapping[str, str], problems: list[Problem]) -> Iterator[Source]:
+    """Yield the files that are named like variables (in either case), in the directories of secrets.
+
+    These are the ones that APPSERVER_SECRETS_DIR names, or else the one of systemd's credentials and the one into which
+    Docker puts secrets. Other files in them are the application's; files that cannot be read are noted.
+    """
+    named = [name for name in environ.get(SECRETS_VARIABLE, "").split(os.pathsep) if name]
+    for directory in named or [_DOCKER_SECRETS, environ.get("CREDENTIALS_DIRECTORY", "")]:
+        try:
+            files = sorted(os.listdir(directory)) if directory else []
+        except OSError as error:
+            if named:
+                problems.append(Problem(SECRETS_VARIABLE, "", "", f"{directory} cannot be read: {error.strerror}"))
+            continue
+        for file in files:
+            yield from _secret(Path(directory, file), problems)
+
+
+def _secret(path: Path, problems: list[Problem]) -> Iterator[Source]:
+    variable = path.name.upper()
+    name = keys.VARIABLES.get(variable)
+    if name is None:
+        if variable.startswith(keys.ENVIRONMENT_PREFIX) and "__" in variable:
+            problems.append(Problem(str(path), "", "", f"unknown setting; {keys.nearest_variable(variable)}"))
+        return
+    try:
+        # Editors and `echo` end a file with a line break that is no part of the secret.
+        text = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        problems.append(Problem(str(path), name, "", "not UTF-8; expected text"))
+    except OSError as error:
+        problems.append(Problem(str(path), name, "", f"cannot be read: {error.strerror}"))
+    else:
+        yield VariableSource(variable, name, text, Origin("file", str(path)))
+
+
+def options(overrides: Sequence[Override]) -> Iterator[Source]:
+    """Yield what the command line sets, in its order."""
+    for override in overrides:
+        yield ValueSource(override.key, override.value, Origin("command line", override.where))

@@ -15,10 +15,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PlainValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PlainValidator, SecretStr, WithJsonSchema
+from pydantic_settings import NoDecode
 
+from appserver.settings.access_pattern import parse_access_format
 from appserver.settings.address import Address, TCPAddress, UnixAddress, parse_address
-from appserver.settings.quantities import parse_duration, parse_size
+from appserver.settings.quantities import (
+    DURATION_PATTERN,
+    MAX_DURATION,
+    MAX_SIZE,
+    SIZE_PATTERN,
+    format_size,
+    parse_duration,
+    parse_size,
+)
 
 _FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 MAX_COUNT = 2**31 - 1
@@ -27,7 +37,7 @@ MAX_COUNT = 2**31 - 1
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # RFC 9110 section 5.5, without obs-text: what is not ASCII means something else to every reader.
 _FIELD_VALUE = re.compile(r"[\t -~]*")
-# What clients may ask for (RFC 6066 section 3): labels of a DNS name, without a dot at the end.
+# Names that clients may ask for (RFC 6066 section 3): labels of a DNS name, without a dot at the end.
 _SERVER_NAME = re.compile(r"(?:\*\.)?[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 _FRAMING_FIELDS = frozenset(
     ("connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "date", "server")
@@ -51,6 +61,15 @@ def _whole(minimum: int, maximum: int) -> Callable[[object], int]:
         if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
             raise ValueError(f"expected a whole number, {limits}")
         return value
+
+    return validate
+
+
+def _size_between(minimum: int, maximum: int) -> Callable[[int], int]:
+    def validate(size: int) -> int:
+        if not minimum <= size <= maximum:
+            raise ValueError(f"expected a size from {format_size(minimum)} to {format_size(maximum)}")
+        return size
 
     return validate
 
@@ -111,6 +130,12 @@ def _path(value: object) -> object:
     return value if isinstance(value, Path) else _required_text(value)
 
 
+def _table(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("expected a table in the form of logging.config.dictConfig")
+    return value
+
+
 def _octal(value: object) -> str:
     # TOML's bare 660 is a decimal number and would mean 1224: only text is unmistakable.
     if not isinstance(value, str) or not re.fullmatch(r"(0o)?[0-7]{3,4}", value, re.ASCII):
@@ -158,6 +183,11 @@ def _readable_field_name(value: object) -> str:
     return name
 
 
+def _field_line(field: tuple[str, str]) -> str:
+    # Not the method `": ".join` itself: to find out its arguments takes 5 ms, as its signature is text, which gets parsed.
+    return ": ".join(field)
+
+
 def _field(value: object) -> tuple[str, str]:
     if not isinstance(value, str):
         raise ValueError('expected "Name: value"')
@@ -199,43 +229,76 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+def _integer(minimum: int, maximum: int = MAX_COUNT) -> dict[str, Any]:
+    return {"type": "integer", "minimum": minimum, "maximum": maximum}
+
+
+def _number_or_text(number: dict[str, Any], pattern: str) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": pattern}]})
+
+
+# The JSON schema of a value, for editors: all that TOML may hold, which is more than the type it becomes.
+_TEXT = WithJsonSchema({"type": "string"})
+_DURATION = _number_or_text({"type": "number", "minimum": 0, "maximum": MAX_DURATION}, DURATION_PATTERN)
+_SIZE = _number_or_text(_integer(0, MAX_SIZE), SIZE_PATTERN)
+_MODE = WithJsonSchema({"type": "string", "pattern": "^(0o)?[0-7]{3,4}$"})
+_OPTIONAL_MODE = WithJsonSchema({"type": "string", "pattern": "^((0o)?[0-7]{3,4})?$"})
+
 Flag = Annotated[bool, BeforeValidator(_flag)]
-Count = Annotated[int, BeforeValidator(_whole(0, MAX_COUNT))]
-PositiveCount = Annotated[int, BeforeValidator(_whole(1, MAX_COUNT))]
-Workers = BeforeValidator(_whole(1, 1024))
-WorkerCount = Annotated[int | Literal["auto"], PlainValidator(_worker_count)]
-Duration = Annotated[float, BeforeValidator(parse_duration)]
-PositiveDuration = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_positive)]
-Size = Annotated[int, BeforeValidator(parse_size)]
-Share = Annotated[float, BeforeValidator(_share)]
+Count = Annotated[int, BeforeValidator(_whole(0, MAX_COUNT)), WithJsonSchema(_integer(0))]
+PositiveCount = Annotated[int, BeforeValidator(_whole(1, MAX_COUNT)), WithJsonSchema(_integer(1))]
+Surge = Annotated[int, BeforeValidator(_whole(1, 1024)), WithJsonSchema(_integer(1, 1024))]
+WorkerCount = Annotated[
+    int | Literal["auto"],
+    PlainValidator(_worker_count),
+    WithJsonSchema({"anyOf": [_integer(1, 1024), {"const": "auto"}]}),
+]
+Duration = Annotated[float, BeforeValidator(parse_duration), _DURATION]
+PositiveDuration = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_positive), _DURATION]
+Size = Annotated[int, BeforeValidator(parse_size), _SIZE]
+Window = Annotated[int, BeforeValidator(parse_size), AfterValidator(_size_between(16 * 1024, 2**30)), _SIZE]
+TableSize = Annotated[int, BeforeValidator(parse_size), AfterValidator(_size_between(0, 64 * 1024)), _SIZE]
+Share = Annotated[float, BeforeValidator(_share), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})]
 Buckets = Annotated[tuple[Annotated[float, BeforeValidator(_bucket)], ...], AfterValidator(_increasing)]
 
 Text = Annotated[str, BeforeValidator(_required_text)]
-OptionalText = Annotated[str | None, BeforeValidator(_unless_empty(text))]
+OptionalText = Annotated[str | None, BeforeValidator(_unless_empty(text)), _TEXT]
 Secret = Annotated[
     SecretStr | None,
     BeforeValidator(lambda value: value if isinstance(value, SecretStr) else _unless_empty(text)(value)),
     # Settings travel to the workers as JSON, where a mask in place of the password would lose it.
     PlainSerializer(lambda value: value and value.get_secret_value(), when_used="json"),
+    _TEXT,
 ]
-ExistingPath = Annotated[Path, BeforeValidator(_path)]
-OptionalPath = Annotated[Path | None, BeforeValidator(_unless_empty(_path))]
-FileMode = Annotated[str, BeforeValidator(_octal)]
-OptionalFileMode = Annotated[str | None, BeforeValidator(_unless_empty(_octal))]
+ExistingPath = Annotated[Path, BeforeValidator(_path), _TEXT]
+OptionalPath = Annotated[Path | None, BeforeValidator(_unless_empty(_path)), _TEXT]
+LoggingConfig = Annotated[dict[str, Any], BeforeValidator(_table)]
+AccessFormat = Annotated[str, BeforeValidator(parse_access_format)]
+ControlPath = Annotated[
+    Path | Literal["auto"] | None,
+    BeforeValidator(_unless_empty(lambda value: value if value == "auto" else _path(value))),
+    _TEXT,
+]
+FileMode = Annotated[str, BeforeValidator(_octal), _MODE]
+OptionalFileMode = Annotated[str | None, BeforeValidator(_unless_empty(_octal)), _OPTIONAL_MODE]
 
 ImportString = Annotated[str, BeforeValidator(_import_string)]
+OptionalImportString = Annotated[str | None, BeforeValidator(_unless_empty(_import_string)), _TEXT]
 RootPath = Annotated[str, BeforeValidator(_root_path)]
 RequestPath = Annotated[str, BeforeValidator(_request_path)]
 FieldValue = Annotated[str, BeforeValidator(_field_value)]
 OptionalFieldName = Annotated[str, BeforeValidator(lambda value: value if value == "" else _readable_field_name(value))]
-HeaderField = Annotated[tuple[str, str], PlainValidator(_field), PlainSerializer(": ".join)]
+HeaderField = Annotated[tuple[str, str], PlainValidator(_field), PlainSerializer(_field_line), _TEXT]
 Trusted = Annotated[str, BeforeValidator(_trusted)]
 ServerName = Annotated[str, BeforeValidator(_server_name)]
 
-Bind = Annotated[Address, PlainValidator(parse_address), PlainSerializer(str)]
+# NoDecode: an address in a variable is text, not JSON, though it becomes an object.
+Bind = Annotated[Address, PlainValidator(parse_address), PlainSerializer(str), NoDecode, _TEXT]
 OptionalBind = Annotated[
     Address | None,
     PlainValidator(_unless_empty(_service_address)),
     PlainSerializer(lambda value: "" if value is None else str(value)),
+    NoDecode,
+    _TEXT,
 ]
 LowerCase = BeforeValidator(_lower)

@@ -55,7 +55,7 @@ class SpawnWorker:
     """Have the zygote of `generation` fork a worker.
 
     `number` is what people see ("worker 2"): no other living worker has it, and number - 1 is its scoreboard slot.
-    Report `WorkerForked` or `ForkFailed`, then `WorkerReady` or `WorkerFailed`, and its exit.
+    Report `Forked` or `ForkRefused`, then `WorkerReady` or `WorkerFailed`, and its exit.
     """
 
     worker: WorkerId
@@ -80,7 +80,7 @@ class DrainWorker:
 class KillWorker:
     """Send SIGKILL to the worker; `reason` is for people. It is repeated while no exit is reported.
 
-    A worker that the zygote has not reported yet (`WorkerForked`) is killed again when it has been.
+    A worker that the zygote has not reported yet (`Forked`) is killed again when it has been.
     """
 
     worker: WorkerId
@@ -93,6 +93,25 @@ class DumpStacks:
 
     worker: WorkerId
     blocked: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DumpBoot:
+    """Have the stacks of a worker that boots dumped and log them, with the tasks of its event loop.
+
+    It has been booting for `seconds`, and will be given up at `boot_timeout`.
+    """
+
+    worker: WorkerId
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DumpZygoteBoot:
+    """Have the stacks of a zygote that boots dumped and log them, as for `DumpBoot`."""
+
+    generation: int
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +158,8 @@ Action = (
     | DrainWorker
     | KillWorker
     | DumpStacks
+    | DumpBoot
+    | DumpZygoteBoot
     | CountExit
     | FinishReload
     | Log

@@ -6,10 +6,12 @@ taken for one about its successor. A generation is named by its number; it has a
 What the master has to keep to:
 
 - What a process said before it exited is reported before its exit.
-- `WorkerForked` is reported before the exit of that worker. After `ZygoteExited`, no `WorkerForked` or `ForkFailed` of that
+- `Forked` is reported before the exit of that worker. After `ZygoteExited`, no `Forked` or `ForkRefused` of that
   zygote follows.
-- An order that cannot be carried out is an event too: `ForkFailed` for a `SpawnWorker`, `ZygoteFailed` of kind "spawn" for a
+- An order that cannot be carried out is an event too: `ForkRefused` for a `SpawnWorker`, `ZygoteFailed` of kind "spawn" for a
   `SpawnZygote`. After either there is no process, and no exit is reported for it.
+- What a process says is reported only if it is its turn to say it (`WorkerReady` once, a fork once ...). From the first time
+  that it is not, `WorkerMisbehaved` or `ZygoteMisbehaved` is the last that is reported of it but its exit.
 - `Observed` comes about once a second, `Tick` whenever `Supervisor.next_deadline` is reached.
 """
 
@@ -97,15 +99,23 @@ class ZygoteExited:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerForked:
-    """The worker runs as process `pid`."""
+class ZygoteMisbehaved:
+    """The zygote has said what no zygote says: it is in wrong hands, or broken. Nothing that it says is reported any more."""
+
+    generation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """The worker runs as process `pid`, a child of the master."""
 
     worker: WorkerId
     pid: int
 
 
 @dataclass(frozen=True, slots=True)
-class ForkFailed:
+class ForkRefused:
     """There is no process for the worker, and none will come."""
 
     worker: WorkerId
@@ -114,9 +124,10 @@ class ForkFailed:
 
 @dataclass(frozen=True, slots=True)
 class WorkerReady:
-    """The worker accepts connections."""
+    """The worker accepts connections; its boot has taken so many seconds of processor time, as far as that is known."""
 
     worker: WorkerId
+    cpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +146,20 @@ class WorkerFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerMisbehaved:
+    """The worker has said what no worker says. Nothing that it says is reported any more; its exit is."""
+
+    worker: WorkerId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerExited:
     """The worker has been reaped.
 
-    `oom` if the kernel is known to have killed it for want of memory. `serving` is what it was serving, as far as that is
-    known; `in_progress` the number of requests of which it was so. What it `served_shortly_before`, half a second before
-    or less, may have been among them.
+    `oom` if the kernel is known to have killed it for want of memory. `serving` are the requests that it was serving, as far
+    as they are known, `in_progress` is their number, and `requests` how many it had answered. The requests that it
+    `served_shortly_before`, half a second before or less, may have been among them.
     """
 
     worker: WorkerId
@@ -149,6 +168,7 @@ class WorkerExited:
     serving: tuple[Request, ...] = ()
     served_shortly_before: tuple[Request, ...] = ()
     in_progress: int = 0
+    requests: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +182,8 @@ class Observed:
 class ReloadRequested:
     """Roll over to a new generation, which lives by `policy`.
 
-    The master has read and accepted the settings already. What the generation is made from beyond its policy is the
-    master's business: it is what was read last when `SpawnZygote` first names the generation.
+    The master has read and accepted the settings already. Beyond its policy, the generation is made from the settings that
+    the master has read last when `SpawnZygote` first names the generation.
     """
 
     policy: Policy
@@ -193,11 +213,13 @@ Event = (
     ZygoteReady
     | ZygoteFailed
     | ZygoteExited
-    | WorkerForked
-    | ForkFailed
+    | ZygoteMisbehaved
+    | Forked
+    | ForkRefused
     | WorkerReady
     | WorkerStoppedAccepting
     | WorkerFailed
+    | WorkerMisbehaved
     | WorkerExited
     | Observed
     | ReloadRequested

@@ -48,13 +48,13 @@ def status_fields(status: ExitStatus) -> dict[str, object]:
 
 
 def serving_fields(requests: Iterable[Request], name: str = "serving") -> dict[str, object]:
-    """What a worker was serving, as a field of a log record; empty if that was nothing."""
+    """The requests that a worker was serving, as a field of a log record; empty if there were none."""
     serving = [_describe_request(found) for found in requests]
     return {name: serving} if serving else {}
 
 
 def last_serving_fields(event: WorkerExited) -> dict[str, object]:
-    """What a worker was serving when it died, as fields of a log record: what is certain, under names that say so."""
+    """The requests that a worker was serving when it died, as fields of a log record whose names say what is certain."""
     fields = serving_fields(event.serving) | serving_fields(event.served_shortly_before, "served_shortly_before")
     if event.served_shortly_before or event.in_progress > len(event.serving):
         fields["in_progress"] = event.in_progress
@@ -69,7 +69,7 @@ def _describe_request(found: Request) -> dict[str, object]:
 
 
 def hint(worker: Worker, reason: ExitReason, status: ExitStatus) -> dict[str, object]:
-    """What the exit of a worker may mean, as a field of its log record, where that does not say itself."""
+    """A hint at what the exit of a worker may mean, as a field of its log record, where that is not obvious."""
     by_us = worker.state is WorkerState.KILLED
     if status.signal == SIGKILL and reason in ("crashed", "boot_failed") and not by_us:
         return {"hint": "killed by somebody else: possibly out of memory (the kernel log says so, then)"}
@@ -79,7 +79,7 @@ def hint(worker: Worker, reason: ExitReason, status: ExitStatus) -> dict[str, ob
 
 
 def exit_reason(worker: Worker, status: ExitStatus, *, oom: bool) -> ExitReason:
-    """What the exit of a worker is counted as."""
+    """The metric label of the exit of a worker."""
     if worker.state is WorkerState.KILLED and worker.leaving:
         return worker.leaving
     if oom:

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from appserver.settings import Settings
 
-# What a worker may take beyond the sum of its own deadlines before it is killed: for cancelling what is left, for closing
-# its logs and for the kernel to take its memory apart.
-KILL_MARGIN = 3.0
+# Seconds beyond the sum of its own deadlines after which a worker is killed. It needs them to cancel the requests that are
+# left, to run the application's exit handlers and to close its logs, and the kernel needs them to free its memory.
+KILL_MARGIN = 6.0
+
+# A boot is looked at for the last time so many seconds before it is given up, at the latest: see `last_look`.
+LAST_LOOK = 2.0
 
 # How many scoreboard slots there are at least, so that scaling up does not need a restart.
 MINIMUM_CAPACITY = 64
@@ -18,7 +21,7 @@ MINIMUM_CAPACITY = 64
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What is wanted, and how long each thing may take. Durations in seconds.
+    """The wanted state, and the time limits of each step, in seconds.
 
     0 switches the `stall_` and `max_` limits off; elsewhere it means no time at all. Each generation lives by its own policy,
     as its workers live by the settings that they were made from.
@@ -82,3 +85,8 @@ class Policy:
     def drain_bound(self, reason: str) -> float:
         """How long a worker that is drained for `reason` may take; it is killed after that."""
         return self.linger(reason) + self.graceful_timeout + self.lifespan_timeout + KILL_MARGIN
+
+
+def last_look(policy: Policy) -> float:
+    """How many seconds before `boot_timeout` a boot is looked at for the last time: its stacks take time to be written."""
+    return min(LAST_LOOK, policy.boot_timeout / 2)

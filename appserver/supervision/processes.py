@@ -121,6 +121,12 @@ class Processes:
         worker.leaving = worker.leaving or leaving
         self.hear(worker, WorkerCause.CONDEMNED, why=why)
 
+    def depart(self, worker: Worker, cause: WorkerCause, fault: Failure) -> None:
+        """A worker leaves; if it was in its slot until now, `fault` is why."""
+        was_present = worker.present
+        if self.hear(worker, cause, why=fault.message) and was_present:
+            worker.fault = fault
+
     def blame_zygote(self, generation: Generation, fault: Failure) -> None:
         """Take note that the zygote has failed of its own accord; the next one waits for the back-off."""
         generation.fault = fault
@@ -185,7 +191,10 @@ class Processes:
                 pass
 
     def _enter_ready(self, worker: Worker, before: WorkerState) -> None:
-        worker.deadline = None
+        if worker.pid is not None:
+            worker.deadline = None  # else that for booting runs on
+        if before is WorkerState.READY:
+            return
         if before is WorkerState.STALLED:
             self.log("warning", "worker recovered", **describe(worker), reason="its event loop runs again")
             return
@@ -207,7 +216,7 @@ class Processes:
     def _enter_killed(self, worker: Worker, before: WorkerState, why: str) -> None:
         worker.deadline = self.now + KILL_INTERVAL
         self.do(KillWorker(worker.id, why))
-        # Where all are killed because somebody asked for that, and where nothing is lost, it is nothing to be warned of.
+        # A kill is no reason for a warning where somebody has asked for all of them, or where no request can be lost.
         expected = before is WorkerState.FORKING or (self.state.stop is not None and self.state.stop.urgent)
         self.log("info" if expected else "warning", "worker killed", **describe(worker), reason=why)
 
@@ -223,6 +232,7 @@ class Processes:
         match generation.zygote:
             case ZygoteState.BOOTING:
                 generation.deadline = self.now + generation.policy.boot_timeout
+                generation.boot_reports = 0
                 generation.ready_at = None
                 self.do(SpawnZygote(generation.number))
                 self.log("debug", "zygote booting", generation=generation.number)
@@ -238,7 +248,8 @@ class Processes:
             case ZygoteState.KILLED:
                 generation.deadline = self.now + KILL_INTERVAL
                 self.do(KillZygote(generation.number))
-                self.log("warning", "zygote killed", generation=generation.number, reason=why)
+                level: Level = "info" if self.state.has_failed_to_boot else "warning"
+                self.log(level, "zygote killed", generation=generation.number, reason=why)
             case ZygoteState.WAITING:
                 generation.deadline = max(self.now, generation.backoff.until)
             case _:  # GONE
@@ -260,5 +271,5 @@ def lowest_free(taken: Iterable[int]) -> int:
 
 
 def describe(worker: Worker) -> dict[str, object]:
-    """What every log record about a worker says of it."""
+    """The fields that every log record about a worker has."""
     return {"worker": worker.number, "generation": worker.generation, "worker_pid": worker.pid}

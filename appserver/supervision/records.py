@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from appserver.supervision.actions import ExitReason
-from appserver.supervision.backoff import Backoff
+from appserver.supervision.backoff import Backoff, BootBudget
 from appserver.supervision.events import Failure, WorkerId
-from appserver.supervision.policy import Policy
+from appserver.supervision.policy import Policy, last_look
 from appserver.supervision.recycling import RecycleLimits
 from appserver.supervision.states import PRESENT, WorkerState, ZygoteState
 
 
 @dataclass(slots=True)
 class Worker:
-    """What the master holds to be true of one worker process."""
+    """The supervisor's record of one worker process."""
 
     id: WorkerId
     number: int
@@ -37,16 +37,22 @@ class Worker:
     """When it is to have left this state."""
     pid: int | None = None
     ready_at: float | None = None
+    boot_cpu: float = 0.0
+    """The processor time that its boot has taken, in seconds."""
+    has_served: bool = False
+    """It has answered a request, or was at one when it died."""
     fault: Failure | None = None
     """Why it left its slot of its own accord."""
     leaving: ExitReason | None = None
-    """What its exit is counted as, once it has been decided that it is to go."""
+    """The metric label of its exit, once it has been decided that it is to go."""
     replace: ExitReason | None = None
     """Why another one is to take its place before it goes: recycled, or stalled."""
     stopped_accepting: bool = False
     """It has said that it takes no more connections."""
     stacks_dumped: bool = False
     """Its stacks have been asked for since its event loop was last seen to run."""
+    boot_reports: int = 0
+    """How many of the reports on a boot that takes long have been made."""
 
     @property
     def present(self) -> bool:
@@ -67,6 +73,8 @@ class Generation:
     preloaded: bool = False
     fault: Failure | None = None
     """Why the last zygote ended of its own accord, until that has been taken note of."""
+    boot_reports: int = 0
+    """As for workers: of the present zygote."""
     backoff: Backoff = field(default_factory=Backoff)
 
 
@@ -81,6 +89,8 @@ class Slot:
     occupant: WorkerId | None = None
     successor: WorkerId | None = None
     backoff: Backoff = field(default_factory=Backoff)
+    filled_after: float = 0.0
+    """Until then it stays vacant if another worker serves: replacements have cost too much (`BootBudget`)."""
 
     def holds(self, worker: WorkerId | None) -> bool:
         return worker is not None and worker in (self.occupant, self.successor)
@@ -144,6 +154,19 @@ class Stop:
 
 
 @dataclass(slots=True)
+class Suspect:
+    """A kind of request, by method and path, that was being served when a worker died."""
+
+    method: str
+    path: str
+    deaths: int = 0
+    """How many workers have died while they served it."""
+    alone: int = 0
+    """How many of these served nothing else: then it was this one."""
+    last_at: float = 0.0
+
+
+@dataclass(slots=True)
 class State:
     """All of it."""
 
@@ -151,6 +174,9 @@ class State:
     """The current one: vacant slots are filled from it."""
     count: int
     capacity: int
+    boot_budget: BootBudget = field(default_factory=BootBudget)
+    suspects: list[Suspect] = field(default_factory=list)
+    """The requests that were being served when a worker died, the last ones last."""
     slots: list[Slot] = field(default_factory=list)
     workers: dict[WorkerId, Worker] = field(default_factory=dict)
     generations: dict[int, Generation] = field(default_factory=dict)
@@ -171,6 +197,11 @@ class State:
     """When the master was to come back at the latest."""
     watching_since: float = 0.0
     """Since when the master has been looking at the workers without a break."""
+
+    @property
+    def has_failed_to_boot(self) -> bool:
+        """Whether the program ends because nothing ever served; what is killed for that is no news any more."""
+        return self.stop is not None and self.stop.code != 0
 
     @property
     def current(self) -> Generation:
@@ -243,7 +274,12 @@ class State:
         for record in (*self.workers.values(), *self.generations.values(), self.reload):
             if record and record.deadline is not None:
                 yield record.deadline
+                if isinstance(record, Worker) and record.ready_at is None:
+                    yield record.deadline - last_look(self.generations[record.generation].policy)
+                elif isinstance(record, Generation) and record.zygote is ZygoteState.BOOTING:
+                    yield record.deadline - last_look(record.policy)
         for slot in self.slots:
             yield slot.backoff.until
+            yield slot.filled_after
         if self.stop:
             yield self.stop.drain_at

@@ -15,7 +15,7 @@ LIFETIME_JITTER = 0.1
 
 @dataclass(frozen=True, slots=True)
 class RecycleLimits:
-    """What one worker may reach, with the jitter drawn for it; 0 is no limit."""
+    """The limits of one worker, with the jitter drawn for it; 0 is no limit."""
 
     max_requests: int = 0
     max_lifetime: float = 0.0

@@ -25,7 +25,7 @@ from appserver.supervision.slots import Slots
 from appserver.supervision.states import WorkerState, ZygoteState
 
 # After how many failures in a row, of one slot or of the zygote, a reload beyond the point of no return gets its verdict
-# without being complete. Whoever waits for it has to be told at some time; the trying goes on.
+# without being complete. Clients that wait for the verdict have to be told at some time; the trying goes on.
 PATIENCE = 3
 
 # How long the verdict waits for each old worker to stop accepting, in seconds. One whose event loop is blocked never does so.

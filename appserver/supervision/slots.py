@@ -41,11 +41,36 @@ class Slots:
                 worker = self._state.worker(identity)
                 if worker and not worker.present:
                     slot.release(worker.id)
-                    # What fails of another generation, such as a canary, says nothing about the workers tried here next.
+                    # A failure of another generation, such as a canary, says nothing about the workers tried here next.
                     if worker.fault and worker.generation == self._state.generation:
-                        self._back_off(slot, worker)
+                        self._limit(slot, worker)
                     departed.append(worker)
         return departed
+
+    def _limit(self, slot: Slot, failed: Worker) -> None:
+        """Settle when the slot may be tried again."""
+        if failed.has_served:
+            slot.backoff.reset()
+            self._spend(slot, failed)
+        else:
+            self._back_off(slot, failed)
+
+    def _spend(self, slot: Slot, died: Worker) -> None:
+        """Have a worker replaced at once that died while it served, unless too much has been spent on that lately."""
+        now, budget, count = self._processes.now, self._state.boot_budget, self._state.count
+        budget.spend(now, died.boot_cpu, count)
+        wait = budget.wait(now, count)
+        waits_already, slot.filled_after = slot.filled_after > now, now + wait
+        if wait > 0.0 and not waits_already:
+            self._processes.log(
+                "warning",
+                "worker waits",
+                worker=died.number,
+                generation=died.generation,
+                seconds=round(wait, 3),
+                reason="workers die while they serve, and replacing them has taken half of their processors; "
+                "there is always one that serves or boots",
+            )
 
     def _back_off(self, slot: Slot, failed: Worker) -> None:
         now = self._processes.now
@@ -84,7 +109,7 @@ class Slots:
         return occupant is not None and occupant.state is WorkerState.READY
 
     def _forget_failures(self) -> None:
-        """Who has been healthy for a while ends the row of failures of its slot and zygote."""
+        """A worker that stays healthy long enough resets the failure count of its slot and zygote."""
         healthy_if_ready_at = self._processes.now - HEALTHY_SPELL
         for slot, worker in self._state.occupants():
             settled = slot.successor is None and not worker.replace and not self._state.outdated(worker)
@@ -108,7 +133,7 @@ class Slots:
                 self._retire(worker, "scaled_down")
 
     def _value(self, slot: Slot) -> tuple[bool, ...]:
-        """What would be lost with the slot; of equals the last one goes."""
+        """The loss with the slot, as a sort key; of equals the last one goes."""
         worker = self._state.worker(slot.occupant)
         return (
             slot.holds(self._state.canary),
@@ -160,7 +185,7 @@ class Slots:
     def _fill(self) -> None:
         """Spawn workers for vacant slots, as soon as their back-off allows."""
         for slot in self._state.slots:
-            if slot.occupant is None and self._may_try(slot) and self._processes.can_spawn(self._state.current):
+            if slot.occupant is None and self._may_fill(slot) and self._processes.can_spawn(self._state.current):
                 slot.occupant = self._processes.spawn(self._state.current).id
 
     def _replace(self) -> None:
@@ -191,6 +216,14 @@ class Slots:
     def _room_for_successor(self, generation: Generation) -> bool:
         successors = sum(slot.successor is not None for slot in self._state.slots)
         return successors < self._state.surge and self._processes.can_spawn(generation)
+
+    def _may_fill(self, slot: Slot) -> bool:
+        """Whether a vacant slot may be tried; what is spent on replacements never leaves an empty house."""
+        if not self._may_try(slot):
+            return False
+        return slot.filled_after <= self._processes.now or not any(
+            worker.present for worker in self._state.workers.values()
+        )
 
     def _may_try(self, slot: Slot) -> bool:
         return slot.backoff.allows(self._processes.now)

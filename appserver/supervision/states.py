@@ -21,7 +21,7 @@ from enum import StrEnum
 
 
 class WorkerState(StrEnum):
-    """What the supervisor holds a worker for."""
+    """The state of a worker, as the supervisor knows it."""
 
     FORKING = "forking"
     """Its zygote has been asked to fork it. Then BOOTING."""
@@ -30,7 +30,8 @@ class WorkerState(StrEnum):
     """It runs: imports the application, runs its start-up. Then READY, or FAILING."""
 
     READY = "ready"
-    """It accepts connections. Then DRAINING, or STALLED, or it dies."""
+    """It accepts connections. Then DRAINING, or STALLED, or it dies. Its zygote may still owe its pid: for that it has a
+    deadline, as nobody could notice its end."""
 
     STALLED = "stalled"
     """Its event loop has been blocked for `stall_timeout`. Then KILLED, or READY again."""
@@ -49,12 +50,12 @@ class WorkerState(StrEnum):
 
 
 class WorkerCause(StrEnum):
-    """What can happen to a worker: from outside (events), by the clock (OVERDUE), by decision (the last four)."""
+    """The causes of a worker's transitions: from outside (events), by the clock (OVERDUE), by decision (the last four)."""
 
     FORKED = "forked"
-    REFUSED = "refused"
+    FORK_REFUSED = "fork_refused"
     """There is no process for it, and none will come."""
-    ANNOUNCED = "announced"
+    READY = "ready"
     """It says that it is ready."""
     FAILED = "failed"
     """It says that it cannot boot."""
@@ -72,7 +73,7 @@ class WorkerCause(StrEnum):
 
 
 class ZygoteState(StrEnum):
-    """What the supervisor holds the zygote of a generation for."""
+    """The state of the zygote of a generation, as the supervisor knows it."""
 
     WAITING = "waiting"
     """There is no process; one is started when the back-off is over. Then BOOTING."""
@@ -97,10 +98,10 @@ class ZygoteState(StrEnum):
 
 
 class ZygoteCause(StrEnum):
-    """What can happen to a zygote; as for workers."""
+    """The causes of a zygote's transitions; as for workers."""
 
-    REFUSED = "refused"
-    ANNOUNCED = "announced"
+    SPAWN_FAILED = "spawn_failed"
+    READY = "ready"
     FAILED = "failed"
     EXITED = "exited"
     OVERDUE = "overdue"
@@ -133,6 +134,7 @@ _HAS_PROCESS = Impossible("it has a process: it has been reported, or has spoken
 _SAID_ONCE = Impossible("a worker says once what became of its boot")
 _NOT_WATCHED = Impossible("only workers that have been ready are watched for stalls")
 _LATE_NEWS = Stay("its own word was read before the zygote's; now its pid is known as well")
+_DENIED = WorkerState.GONE  # what has spoken for it is a process that nobody can watch: its channel is closed
 _DROPPED = Impossible("the record of a worker that is gone is dropped; what is reported of it finds none")
 
 
@@ -141,8 +143,8 @@ def _worker_table() -> Mapping[WorkerState, Mapping[WorkerCause, WorkerCell]]:
     return {
         state.FORKING: {
             cause.FORKED: state.BOOTING,
-            cause.REFUSED: state.GONE,
-            cause.ANNOUNCED: state.READY,  # two channels: its own may be read before the zygote's
+            cause.FORK_REFUSED: state.GONE,
+            cause.READY: state.READY,  # two channels: its own may be read before the zygote's
             cause.FAILED: state.FAILING,
             cause.EXITED: state.GONE,
             cause.ORPHANED: state.GONE,
@@ -154,8 +156,8 @@ def _worker_table() -> Mapping[WorkerState, Mapping[WorkerCause, WorkerCell]]:
         },
         state.BOOTING: {
             cause.FORKED: Impossible("a zygote reports a fork once"),
-            cause.REFUSED: _HAS_PROCESS,
-            cause.ANNOUNCED: state.READY,
+            cause.FORK_REFUSED: _HAS_PROCESS,
+            cause.READY: state.READY,
             cause.FAILED: state.FAILING,
             cause.EXITED: state.GONE,
             cause.ORPHANED: _HAS_PROCESS,
@@ -166,13 +168,13 @@ def _worker_table() -> Mapping[WorkerState, Mapping[WorkerCause, WorkerCell]]:
             cause.CONDEMNED: state.KILLED,
         },
         state.READY: {
-            cause.FORKED: _LATE_NEWS,
-            cause.REFUSED: _HAS_PROCESS,
-            cause.ANNOUNCED: _SAID_ONCE,
+            cause.FORKED: state.READY,  # two channels; it has a pid now, and no deadline any more
+            cause.FORK_REFUSED: _DENIED,
+            cause.READY: _SAID_ONCE,
             cause.FAILED: _SAID_ONCE,
             cause.EXITED: state.GONE,
             cause.ORPHANED: state.GONE,
-            cause.OVERDUE: Impossible("a ready worker has no deadline"),
+            cause.OVERDUE: state.KILLED,  # its zygote has not reported it
             cause.STALLED: state.STALLED,
             cause.RECOVERED: Stay("it has not been given up"),
             cause.RETIRED: state.DRAINING,
@@ -180,8 +182,8 @@ def _worker_table() -> Mapping[WorkerState, Mapping[WorkerCause, WorkerCell]]:
         },
         state.STALLED: {
             cause.FORKED: _LATE_NEWS,
-            cause.REFUSED: _HAS_PROCESS,
-            cause.ANNOUNCED: _SAID_ONCE,
+            cause.FORK_REFUSED: _DENIED,
+            cause.READY: _SAID_ONCE,
             cause.FAILED: _SAID_ONCE,
             cause.EXITED: state.GONE,
             cause.ORPHANED: state.GONE,
@@ -193,8 +195,8 @@ def _worker_table() -> Mapping[WorkerState, Mapping[WorkerCause, WorkerCell]]:
         },
         state.DRAINING: {
             cause.FORKED: _LATE_NEWS,
-            cause.REFUSED: _HAS_PROCESS,
-            cause.ANNOUNCED: state.DRAINING,  # it became ready just then: it is asked again, and gets the time of a ready one
+            cause.FORK_REFUSED: _DENIED,
+            cause.READY: state.DRAINING,  # it became ready just then: it is asked again, and gets the time of a ready one
             cause.FAILED: _LEAVING,
             cause.EXITED: state.GONE,
             cause.ORPHANED: state.GONE,
@@ -206,8 +208,8 @@ def _worker_table() -> Mapping[WorkerState, Mapping[WorkerCause, WorkerCell]]:
         },
         state.FAILING: {
             cause.FORKED: _LATE_NEWS,
-            cause.REFUSED: _HAS_PROCESS,
-            cause.ANNOUNCED: _SAID_ONCE,
+            cause.FORK_REFUSED: _DENIED,
+            cause.READY: _SAID_ONCE,
             cause.FAILED: _SAID_ONCE,
             cause.EXITED: state.GONE,
             cause.ORPHANED: state.GONE,
@@ -219,8 +221,8 @@ def _worker_table() -> Mapping[WorkerState, Mapping[WorkerCause, WorkerCell]]:
         },
         state.KILLED: {
             cause.FORKED: state.KILLED,  # only now is there a pid to kill
-            cause.REFUSED: state.GONE,
-            cause.ANNOUNCED: Stay("it was on its way when the worker was killed"),
+            cause.FORK_REFUSED: state.GONE,
+            cause.READY: Stay("it was on its way when the worker was killed"),
             cause.FAILED: Stay("it was on its way when the worker was killed"),
             cause.EXITED: state.GONE,
             cause.ORPHANED: state.GONE,
@@ -243,8 +245,8 @@ def _zygote_table() -> Mapping[ZygoteState, Mapping[ZygoteCause, ZygoteCell]]:
     state, cause = ZygoteState, ZygoteCause
     return {
         state.WAITING: {
-            cause.REFUSED: _NO_PROCESS,
-            cause.ANNOUNCED: _NO_PROCESS,
+            cause.SPAWN_FAILED: _NO_PROCESS,
+            cause.READY: _NO_PROCESS,
             cause.FAILED: _NO_PROCESS,
             cause.EXITED: _NO_PROCESS,
             cause.OVERDUE: state.BOOTING,
@@ -252,8 +254,8 @@ def _zygote_table() -> Mapping[ZygoteState, Mapping[ZygoteCause, ZygoteCell]]:
             cause.CONDEMNED: state.GONE,
         },
         state.BOOTING: {
-            cause.REFUSED: state.WAITING,
-            cause.ANNOUNCED: state.READY,
+            cause.SPAWN_FAILED: state.WAITING,
+            cause.READY: state.READY,
             cause.FAILED: state.FAILING,
             cause.EXITED: state.WAITING,
             cause.OVERDUE: state.KILLED,
@@ -261,8 +263,8 @@ def _zygote_table() -> Mapping[ZygoteState, Mapping[ZygoteCause, ZygoteCell]]:
             cause.CONDEMNED: state.KILLED,
         },
         state.READY: {
-            cause.REFUSED: _RUNS,
-            cause.ANNOUNCED: _ONE_ANSWER,
+            cause.SPAWN_FAILED: _RUNS,
+            cause.READY: _ONE_ANSWER,
             cause.FAILED: _ONE_ANSWER,
             cause.EXITED: state.WAITING,
             cause.OVERDUE: Impossible("a ready zygote has no deadline"),
@@ -270,8 +272,8 @@ def _zygote_table() -> Mapping[ZygoteState, Mapping[ZygoteCause, ZygoteCell]]:
             cause.CONDEMNED: state.KILLED,
         },
         state.FAILING: {
-            cause.REFUSED: _RUNS,
-            cause.ANNOUNCED: _ONE_ANSWER,
+            cause.SPAWN_FAILED: _RUNS,
+            cause.READY: _ONE_ANSWER,
             cause.FAILED: _ONE_ANSWER,
             cause.EXITED: state.WAITING,
             cause.OVERDUE: state.KILLED,
@@ -279,8 +281,8 @@ def _zygote_table() -> Mapping[ZygoteState, Mapping[ZygoteCause, ZygoteCell]]:
             cause.CONDEMNED: state.KILLED,
         },
         state.STOPPING: {
-            cause.REFUSED: _RUNS,
-            cause.ANNOUNCED: _ONE_ANSWER,
+            cause.SPAWN_FAILED: _RUNS,
+            cause.READY: _ONE_ANSWER,
             cause.FAILED: _ONE_ANSWER,
             cause.EXITED: state.GONE,
             cause.OVERDUE: state.KILLED,
@@ -288,8 +290,8 @@ def _zygote_table() -> Mapping[ZygoteState, Mapping[ZygoteCause, ZygoteCell]]:
             cause.CONDEMNED: state.KILLED,
         },
         state.KILLED: {
-            cause.REFUSED: state.WAITING,  # it was killed before the news that it never was
-            cause.ANNOUNCED: Stay("it was on its way when the zygote was killed"),
+            cause.SPAWN_FAILED: state.WAITING,  # it was killed before the news that it never was
+            cause.READY: Stay("it was on its way when the zygote was killed"),
             cause.FAILED: Stay("it was on its way when the zygote was killed"),
             cause.EXITED: state.WAITING,
             cause.OVERDUE: state.KILLED,

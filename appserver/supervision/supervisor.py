@@ -1,6 +1,6 @@
 """The supervisor: events in, actions out.
 
-    handle(event)  →  what it means for the process it is about      processes, states
+    handle(event)  →  what it means for the process it is about      reports, processes, states
                    →  what follows for what is wanted                 slots, reload, shutdown
                    →  the actions collected on the way
 
@@ -14,42 +14,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, Self
 
-from appserver.supervision.actions import Action, CountExit, Level
+from appserver.supervision.actions import Action, Level
 from appserver.supervision.events import (
     Event,
-    ExitStatus,
     Failure,
-    ForkFailed,
     Observed,
     ReloadRequested,
     ScaleRequested,
     StopRequested,
     Tick,
-    WorkerExited,
-    WorkerFailed,
-    WorkerForked,
-    WorkerReady,
-    WorkerStoppedAccepting,
     ZygoteExited,
     ZygoteFailed,
+    ZygoteMisbehaved,
     ZygoteReady,
-)
-from appserver.supervision.exits import (
-    describe_status,
-    exit_level,
-    exit_reason,
-    hint,
-    last_serving_fields,
-    status_fields,
 )
 from appserver.supervision.policy import Policy
 from appserver.supervision.processes import Processes, describe
-from appserver.supervision.records import Generation, State, Worker
+from appserver.supervision.records import Generation, State, Suspect, Worker
 from appserver.supervision.reload import Transaction
+from appserver.supervision.reports import Reports
 from appserver.supervision.shutdown import Shutdown
 from appserver.supervision.slots import Slots
 from appserver.supervision.snapshot import dump, load
 from appserver.supervision.states import WorkerCause, WorkerState, ZygoteCause, ZygoteState
+from appserver.supervision.suspects import Suspects
 from appserver.supervision.watch import PULSE, Watch
 
 ServerState = Literal["booting", "serving", "reloading", "stopping", "stopped"]
@@ -71,6 +59,8 @@ class Supervisor:
     def _assemble(self, state: State, random: Callable[[], float]) -> None:
         self._state = state
         self._processes = Processes(state, random)
+        self._suspects = Suspects(state, self._processes)
+        self._reports = Reports(state, self._processes, self._suspects)
         self._slots = Slots(state, self._processes)
         self._reload = Transaction(state, self._processes, self._slots)
         self._shutdown = Shutdown(state, self._processes, self._reload)
@@ -78,7 +68,7 @@ class Supervisor:
 
     @classmethod
     def restore(cls, snapshot: Mapping[str, object], *, random: Callable[[], float]) -> Self:
-        """Go on from what `dump` returned, in another process by the same clock, instead of `start`.
+        """Go on from what `dump` returned, in another process by the same clock.
 
         Raises ValueError if the snapshot cannot be understood.
         """
@@ -131,6 +121,10 @@ class Supervisor:
         """The workers that have a process, or are about to get one, by their number. To be read only."""
         return sorted(self._state.workers.values(), key=lambda worker: worker.number)
 
+    def deadly_requests(self, now: float) -> list[Suspect]:
+        """The kinds of requests that workers keep dying of, the worst first. To be read only."""
+        return self._suspects.deadly(now)
+
     def next_deadline(self) -> float | None:
         """When the next `Tick` is due, by the same clock as `now`; None when there is none."""
         return self._state.promised_at
@@ -138,7 +132,9 @@ class Supervisor:
     # ---- what happens -------------------------------------------------------------------------------------------------
 
     def start(self, now: float) -> list[Action]:
-        """Begin; call it once."""
+        """Begin; call it once. A supervisor that was restored has begun already, and nothing comes of it."""
+        if self._state.promised_at is not None:
+            return []
         self._processes.now = self._state.handled_at = self._state.watching_since = now
         self._settle()
         return self._answer()
@@ -150,14 +146,16 @@ class Supervisor:
         self._processes.now = max(now, self._state.handled_at)
         self._watch.check_the_clock()
         match event:
-            case ZygoteReady() | ZygoteFailed() | ZygoteExited():
+            case ZygoteReady() | ZygoteFailed() | ZygoteExited() | ZygoteMisbehaved():
                 generation = self._state.generations.get(event.generation)
                 if generation:
-                    self._hear_of_zygote(generation, event)
+                    self._reports.hear_of_zygote(generation, event)
             case Observed(samples):
                 self._watch.observe(samples)
+                self._watch.observe_boots()
                 self._expire()
             case Tick():
+                self._watch.observe_boots()
                 self._expire()
             case ReloadRequested(policy):
                 self._reload.request(policy)
@@ -168,7 +166,7 @@ class Supervisor:
             case _:
                 worker = self._state.workers.get(event.worker)
                 if worker:
-                    self._hear_of_worker(worker, event)
+                    self._reports.hear_of_worker(worker, event)
         self._settle()
         return self._answer()
 
@@ -180,83 +178,6 @@ class Supervisor:
         actions = self._processes.actions
         self._processes.actions = []
         return actions
-
-    # ---- events about workers -----------------------------------------------------------------------------------------
-
-    def _hear_of_worker(
-        self,
-        worker: Worker,
-        event: WorkerForked | ForkFailed | WorkerReady | WorkerStoppedAccepting | WorkerFailed | WorkerExited,
-    ) -> None:
-        match event:
-            case WorkerForked():
-                worker.pid = event.pid
-                self._processes.hear(worker, WorkerCause.FORKED, why="killed before its pid was known")
-            case ForkFailed():
-                self._depart(worker, WorkerCause.REFUSED, Failure("spawn", f"cannot fork a worker: {event.reason}"))
-            case WorkerReady():
-                self._processes.hear(worker, WorkerCause.ANNOUNCED)
-            case WorkerStoppedAccepting():
-                worker.stopped_accepting = True
-            case WorkerFailed():
-                self._depart(worker, WorkerCause.FAILED, event.failure)
-            case _:
-                self._hear_exit(worker, event)
-
-    def _hear_exit(self, worker: Worker, event: WorkerExited) -> None:
-        reason = exit_reason(worker, event.status, oom=event.oom)
-        lost = reason in ("crashed", "out_of_memory") or worker.state is WorkerState.KILLED
-        self._processes.do(CountExit(reason))
-        self._processes.log(
-            exit_level(worker, reason),
-            "worker exited",
-            **describe(worker),
-            reason=reason,
-            **status_fields(event.status),
-            **hint(worker, reason, event.status),
-            **(last_serving_fields(event) if lost else {}),
-            age_seconds=round(self._processes.now - worker.spawned_at, 3),
-        )
-        when = "while serving" if worker.ready_at is not None else "while booting"
-        message = f"worker {worker.number} {describe_status(event.status)} {when}"
-        self._depart(worker, WorkerCause.EXITED, Failure("crash", message))
-
-    def _depart(self, worker: Worker, cause: WorkerCause, fault: Failure) -> None:
-        """A worker leaves; if it was in its slot until now, `fault` is why."""
-        was_present = worker.present
-        if self._processes.hear(worker, cause, why=fault.message) and was_present:
-            worker.fault = fault
-
-    # ---- events about zygotes -----------------------------------------------------------------------------------------
-
-    def _hear_of_zygote(self, generation: Generation, event: ZygoteReady | ZygoteFailed | ZygoteExited) -> None:
-        match event:
-            case ZygoteReady():
-                if self._processes.hear_zygote(generation, ZygoteCause.ANNOUNCED):
-                    generation.preloaded = event.preloaded
-                    self._processes.log(
-                        "info", "zygote ready", generation=generation.number, preloaded=generation.preloaded
-                    )
-            case ZygoteFailed(failure=failure):
-                refused = failure.kind == "spawn"
-                if generation.zygote is ZygoteState.BOOTING:
-                    self._processes.blame_zygote(generation, failure)
-                self._processes.hear_zygote(generation, ZygoteCause.REFUSED if refused else ZygoteCause.FAILED)
-            case _:
-                self._hear_zygote_exit(generation, event.status)
-
-    def _hear_zygote_exit(self, generation: Generation, status: ExitStatus) -> None:
-        asked = generation.zygote not in (ZygoteState.BOOTING, ZygoteState.READY)
-        message = f"the zygote of generation {generation.number} {describe_status(status)}"
-        if not asked:
-            self._processes.blame_zygote(generation, Failure("crash", message))
-        self._processes.log(
-            "debug" if asked else "error", "zygote exited", generation=generation.number, **status_fields(status)
-        )
-        for worker in list(self._state.workers.values()):
-            if worker.generation == generation.number and worker.pid is None:
-                self._depart(worker, WorkerCause.ORPHANED, Failure("spawn", f"{message} before it had forked a worker"))
-        self._processes.hear_zygote(generation, ZygoteCause.EXITED)
 
     # ---- time, and scaling --------------------------------------------------------------------------------------------
 
@@ -286,7 +207,14 @@ class Supervisor:
             case WorkerState.FORKING | WorkerState.BOOTING:
                 worker.leaving = "boot_failed"
                 why = f"worker {worker.number} was not ready within {policy.boot_timeout:g} s (workers.boot_timeout)"
-                self._depart(worker, WorkerCause.OVERDUE, Failure("timeout", why))
+                self._processes.depart(worker, WorkerCause.OVERDUE, Failure("timeout", why))
+                return
+            case WorkerState.READY:
+                worker.leaving = "boot_failed"
+                why = f"its zygote has not said within {policy.boot_timeout:g} s which process it is"
+                self._processes.depart(
+                    worker, WorkerCause.OVERDUE, Failure("timeout", f"worker {worker.number}: {why}")
+                )
                 return
             case WorkerState.STALLED:
                 worker.leaving = "stalled"

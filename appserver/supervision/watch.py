@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from appserver.supervision.actions import DumpStacks
+from appserver.supervision.actions import DumpBoot, DumpStacks, DumpZygoteBoot
 from appserver.supervision.events import Sample
+from appserver.supervision.policy import Policy, last_look
 from appserver.supervision.processes import Processes, describe
-from appserver.supervision.records import State, Worker
-from appserver.supervision.states import WorkerCause, WorkerState
+from appserver.supervision.records import Generation, State, Worker
+from appserver.supervision.states import WorkerCause, WorkerState, ZygoteState
 
 # The master is woken up this often, in seconds, whatever happens ...
 PULSE = 1.0
 
 # ... and if it comes back later than that by this much, it did not run: it was stopped (SIGSTOP), or frozen together with all
-# of its workers, or had no CPU. What it has not seen in that time it must not hold against anybody.
+# of its workers, or had no CPU. Time in which it could not look counts against no worker.
 TOLERANCE = 2.0
 
 WATCHED = frozenset({WorkerState.READY, WorkerState.STALLED, WorkerState.DRAINING})
@@ -41,12 +42,39 @@ class Watch:
             worker = self._state.workers.get(sample.worker)
             if worker is None or worker.ready_at is None:
                 continue  # booting has its own deadline: a slow import is no stall
+            worker.has_served = worker.has_served or sample.requests > 0
             if worker.state in WATCHED and sample.heartbeat_age is not None:
                 # The heartbeat of a worker that has just booted is as old as its import took; and see check_the_clock.
                 watched = self._processes.now - max(self._state.watching_since, worker.ready_at)
                 self._judge_loop(worker, min(sample.heartbeat_age, watched))
             if worker.state is WorkerState.READY and not worker.replace:
                 self._judge_age(worker, sample)
+
+    def observe_boots(self) -> None:
+        """Have a boot that takes long show where it is: when a stall would be reported, and before it is given up."""
+        for generation in self._state.generations.values():
+            if generation.zygote is ZygoteState.BOOTING and (
+                seconds := self._report_due(generation, generation.policy)
+            ):
+                self._processes.log("warning", "zygote boots slowly", generation=generation.number, seconds=seconds)
+                self._processes.do(DumpZygoteBoot(generation.number, seconds))
+        for worker in self._state.workers.values():
+            policy = self._state.generations[worker.generation].policy
+            if worker.state is WorkerState.BOOTING and (seconds := self._report_due(worker, policy)):
+                self._processes.log("warning", "worker boots slowly", **describe(worker), seconds=seconds)
+                self._processes.do(DumpBoot(worker.id, seconds))
+
+    def _report_due(self, booting: Worker | Generation, policy: Policy) -> float:
+        """How many seconds it has been booting, if that is to be reported now; else 0.0."""
+        if booting.deadline is None:
+            return 0.0
+        left = booting.deadline - self._processes.now
+        taken, last = policy.boot_timeout - left, last_look(policy)
+        due = int(0 < policy.stall_report <= min(taken, policy.boot_timeout - last)) + int(left <= last)
+        if due <= booting.boot_reports:
+            return 0.0
+        booting.boot_reports = due
+        return round(taken, 3)
 
     def _judge_loop(self, worker: Worker, blocked: float) -> None:
         policy = self._state.generations[worker.generation].policy

@@ -10,13 +10,13 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from json.encoder import encode_basestring_ascii as quote
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
-from appserver.http.head import RequestHead
-from appserver.telemetry.console import CYAN, DIM, GREEN, RED, YELLOW, Console, clock, printable, source
+from appserver.http.request import Request
+from appserver.telemetry.console import CYAN, DIM, GREEN, RED, WIDTH, YELLOW, Console, clock, printable, source
 from appserver.telemetry.record import text, timestamp
 
-Finished = tuple[float, RequestHead, tuple[str, int] | None, int, float, int, int, str | None, str | None]
+Finished = tuple[float, Request, tuple[str, int] | None, int, float, int, int, str | None, str | None]
 """A request whose response has ended.
 
 When (seconds since the epoch), head, client, status (0: no response was begun), seconds it took, octets received and
@@ -45,7 +45,7 @@ class Format(Protocol):
     def __call__(self, finished: Finished) -> str: ...
 
     def session(
-        self, now: float, head: RequestHead, client: tuple[str, int] | None, end: SessionEnd, request_id: str | None
+        self, now: float, head: Request, client: tuple[str, int] | None, end: SessionEnd, request_id: str | None
     ) -> str:
         """The line for a WebSocket session that has ended at `now`, seconds since the epoch."""
 
@@ -107,7 +107,7 @@ class JSONFormat:
         )
 
     def session(
-        self, now: float, head: RequestHead, client: tuple[str, int] | None, end: SessionEnd, request_id: str | None
+        self, now: float, head: Request, client: tuple[str, int] | None, end: SessionEnd, request_id: str | None
     ) -> str:
         field = {name: value.decode("utf-8", "backslashreplace") for name, value in head.headers}.get
         members: dict[str, Any] = {
@@ -138,6 +138,21 @@ class JSONFormat:
         return json.dumps(members, separators=(",", ":")) + "\n"
 
 
+class Traced(Protocol):
+    """What the head of a request has besides, where something in front of a function keeps traces (AWS X-Ray)."""
+
+    trace_id: str | None
+
+
+class TracedJSONFormat(JSONFormat):
+    """The same with the trace that a request belongs to; each head is `Traced`, and there are no sessions."""
+
+    def __call__(self, finished: Finished) -> str:
+        line = super().__call__(finished)
+        trace_id = cast("Traced", finished[1]).trace_id
+        return f'{line[:-2]},"trace_id":{quote(trace_id)}}}\n' if trace_id else line
+
+
 # Octets as Apache shows them (mod_log_config): \xhh, and a backslash in front of what would end the string.
 _ESCAPES = {octet: f"\\x{octet:02x}" for octet in range(256) if not 0x20 <= octet < 0x7F} | {0x22: '\\"', 0x5C: "\\\\"}
 
@@ -158,18 +173,19 @@ class CombinedFormat:
         field = dict(head.headers).get
         return (
             f"{client[0] if client else '-'} - - [{self._moment}]"
-            f' "{head.method} {_escaped(head.target)} HTTP/{head.http_version}" {status or "-"} {sent}'
-            f' "{_escaped(field(b"referer"))}" "{_escaped(field(b"user-agent"))}"\n'
+            f' "{head.method} {escaped(head.target)} HTTP/{head.http_version}" {status or "-"} {sent}'
+            f' "{escaped(field(b"referer"))}" "{escaped(field(b"user-agent"))}"\n'
         )
 
     def session(
-        self, now: float, head: RequestHead, client: tuple[str, int] | None, end: SessionEnd, request_id: str | None
+        self, now: float, head: Request, client: tuple[str, int] | None, end: SessionEnd, request_id: str | None
     ) -> str:
         # As those servers do: status 101, and the octets of the session.
         return self((now, head, client, 101, end.seconds, end.received, end.sent, end.outcome, request_id))
 
 
-def _escaped(value: bytes | None) -> str:
+def escaped(value: bytes | None) -> str:
+    """Write what a client has sent so that it ends neither the line nor a quoted string; "-" for nothing."""
     return value.decode("latin-1").translate(_ESCAPES) if value else "-"
 
 
@@ -181,36 +197,32 @@ class ConsoleFormat:
         self._paint = console.paint
 
     def __call__(self, finished: Finished) -> str:
-        now, head, client, status, seconds, _, sent, outcome, _ = finished
-        request = f"{head.method:<7} {head.target.decode('utf-8', 'backslashreplace')}"
+        now, head, _, status, seconds, _, sent, outcome, _ = finished
+        request = f"{head.method:<4} {head.target.decode('utf-8', 'backslashreplace')}"
         colour = RED if status >= 500 or outcome else YELLOW if status >= 400 else CYAN if status >= 300 else GREEN
-        words = [
-            self._paint(DIM, clock(now)),
-            self._paint(colour, f"{status or '-':<8}"),
-            self._paint(DIM, self._source),
-            f"{printable(request):<32}",
-            self._paint(DIM, f"{_duration(seconds)}  {_size(sent)}  {client[0] if client else '-'}"),
-        ]
-        return "  ".join((*words, self._paint(colour, outcome)) if outcome else words) + "\n"
+        numbers = f"{_duration(seconds):>8}  {_size(sent):>8}"
+        return self._line(now, colour, f"{status or '-'}", request, numbers, outcome)
 
     def session(
         self,
         now: float,
-        head: RequestHead,
-        client: tuple[str, int] | None,
+        head: Request,
+        client: tuple[str, int] | None,  # noqa: ARG002 - for people who sit at the terminal, it is they
         end: SessionEnd,
-        request_id: str | None,  # noqa: ARG002  # not for people
+        request_id: str | None,  # noqa: ARG002 - not for people
     ) -> str:
-        request = f"{'SESSION':<7} {head.target.decode('utf-8', 'backslashreplace')}"
-        traffic = f"{end.messages_received} in, {end.messages_sent} out"
-        words = [
-            self._paint(DIM, clock(now)),
-            self._paint(RED if end.outcome else CYAN, f"{end.code:<8}"),
-            self._paint(DIM, self._source),
-            f"{printable(request):<32}",
-            self._paint(DIM, f"{_duration(end.seconds)}  {traffic}  {client[0] if client else '-'}"),
-        ]
-        return "  ".join((*words, self._paint(RED, end.outcome)) if end.outcome else words) + "\n"
+        request = f"{'WS':<4} {head.target.decode('utf-8', 'backslashreplace')}"
+        numbers = f"{_duration(end.seconds):>8}  {end.messages_received} in, {end.messages_sent} out"
+        return self._line(now, RED if end.outcome else CYAN, f"{end.code}", request, numbers, end.outcome)
+
+    def _line(self, now: float, colour: str, code: str, request: str, numbers: str, outcome: str | None) -> str:
+        # The columns of the log; 80 in all, as long as the path allows it.
+        before = f"{clock(now)}  {self._source}  " if self._source else f"{clock(now)}  "
+        room = WIDTH - len(before) - len("200  " + "  0.999 ms  1.95 KiB")
+        words = [self._paint(colour, f"{code:<3}"), f"{printable(request):<{room}}", self._paint(DIM, numbers)]
+        if outcome:
+            words.append(self._paint(colour, outcome))
+        return self._paint(DIM, before) + "  ".join(words) + "\n"
 
 
 def _duration(seconds: float) -> str:

@@ -11,10 +11,18 @@ from collections.abc import Mapping
 from random import random
 from typing import Any
 
-from appserver.http.head import RequestHead
+from appserver.http.request import Request
 from appserver.settings import AccessLogSettings
 from appserver.telemetry import logs
-from appserver.telemetry.access_format import CombinedFormat, ConsoleFormat, Format, JSONFormat, SessionEnd
+from appserver.telemetry.access_format import (
+    CombinedFormat,
+    ConsoleFormat,
+    Format,
+    JSONFormat,
+    SessionEnd,
+    TracedJSONFormat,
+)
+from appserver.telemetry.access_pattern import PatternFormat
 from appserver.telemetry.console import Console
 from appserver.telemetry.output import Destination, LogOutput
 
@@ -25,22 +33,26 @@ _logger = logs.get_logger(__name__)
 
 
 class AccessLog:
-    """Writes a line per finished request, through a thread of its own.
+    """Writes a line per finished request, through a thread of its own unless it is to do without.
 
     Its owner calls `flush` every 100 ms, and `close` at the end. Made after `logs.configure`, whose idea of what process
     this is the lines repeat.
     """
 
-    def __init__(self, settings: AccessLogSettings) -> None:
-        """Open the destination; raises SettingsError if that cannot be done."""
+    def __init__(self, settings: AccessLogSettings, *, threaded: bool = True, traced: bool = False) -> None:
+        """Open the destination; raises SettingsError if that cannot be done. If not `threaded`, `flush` writes by itself.
+
+        If `traced`, the heads of requests say which trace they belong to (`access_format.Traced`), and the lines do, too.
+        """
         destination = Destination.file(settings.file, "access_log.file") if settings.file else Destination.stream(1)
         self._output = LogOutput(destination, report=_report)
-        self._format = choose_format(settings, destination)
+        self._format = choose_format(settings, destination, traced=traced)
         self._excluded = frozenset(settings.exclude_paths)
         self._sample = settings.sample
         self._lines: list[str] = []
         self._size = 0
-        self._output.start_writer()
+        if threaded:
+            self._output.start_writer()
 
     @property
     def dropped(self) -> int:
@@ -49,7 +61,7 @@ class AccessLog:
 
     def request(
         self,
-        head: RequestHead,
+        head: Request,
         client: tuple[str, int] | None,
         status: int,
         seconds: float,
@@ -70,7 +82,7 @@ class AccessLog:
         self._add(self._format((time.time(), head, client, status, seconds, received, sent, outcome, request_id)))
 
     def session(
-        self, head: RequestHead, client: tuple[str, int] | None, end: SessionEnd, request_id: str | None = None
+        self, head: Request, client: tuple[str, int] | None, end: SessionEnd, request_id: str | None = None
     ) -> None:
         """Note a WebSocket session that has ended; `head` is that of the request it began with."""
         if head.path in self._excluded:
@@ -92,6 +104,11 @@ class AccessLog:
             self._lines.clear()
             self._size = 0
 
+    def forget(self) -> None:
+        """Drop what `flush` has not handed over yet: for a process forked from the one whose lines they are."""
+        self._lines.clear()
+        self._size = 0
+
     def reopen(self) -> None:
         """Go on in a new file under the same name, after a rotation; earlier lines go to the old file or to the new."""
         self.flush()
@@ -103,12 +120,14 @@ class AccessLog:
         self._output.close(timeout)
 
 
-def choose_format(settings: AccessLogSettings, destination: Destination) -> Format:
+def choose_format(settings: AccessLogSettings, destination: Destination, *, traced: bool = False) -> Format:
     """The format for a destination: "auto" is a line for people on a terminal, else JSON."""
+    if "%" in settings.format:
+        return PatternFormat(settings.format)
     if settings.format == "combined":
         return CombinedFormat()
-    if settings.format == "json" or not destination.is_terminal:
-        return JSONFormat(logs.identity())
+    if settings.format == "json" or (settings.format == "auto" and not destination.is_terminal):
+        return (TracedJSONFormat if traced else JSONFormat)(logs.identity())
     return ConsoleFormat(logs.identity(), Console(colours=logs.understands_colours(destination)))
 
 

@@ -4,51 +4,40 @@ In that mode every process keeps its values in files of its own, named after its
 process that is gone leaves them behind, and a server that replaces its workers would collect files, and read all of them
 at every scrape, for ever. So the files of the dead are added to one file for each kind, and removed.
 
-The workers write into a directory that is theirs, and that is not trusted: it may hold anything. What has been put
-together lies beside it, where they cannot write, as this runs in the master, which may be root.
+The workers write into a directory that is theirs, and that is not trusted: it may hold anything. The files
+that this module makes lie beside it, where workers cannot write: it runs in the master, which may be root.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import itertools
 import os
-import struct
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from prometheus_client.metrics_core import Metric
-from prometheus_client.mmap_dict import MmapedDict
-from prometheus_client.multiprocess import MultiProcessCollector
 
+from appserver.files import make_directory
 from appserver.telemetry.logs import get_logger
+from appserver.telemetry.metric_families import MAX_SAMPLES, MERGE, Families, Key
+from appserver.telemetry.metric_files import MAX_FILE_SIZE, MetricFile, Value, encode
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""What prometheus_client finds its directory by. It looks when it is imported, so it has to be set before."""
+"""The variable that names the directory to prometheus_client, which reads it when it is imported: it has to be set before."""
 
-PREFIX = "appserver_"
-"""Names that begin like this are the server's own."""
+MAX_SIZE = 4 * MAX_FILE_SIZE
+"""So many bytes are read for one page, of all files together."""
 
+MAX_FILES = 10_000
+"""So many files are looked at for one page."""
+
+_MAX_COMPLAINTS = 100
 _SUFFIX = ".db"
 _PAST = "past"
 
-Value = tuple[float, float]  # and when it was set, for the gauges that want to know
-
 _logger = get_logger(__name__)
-
-# How the values of one that is gone go into what is kept, by what the name of its file begins with. What is not listed
-# tells something of a process that lives, or of each single one, and is forgotten with it.
-_MERGE: dict[str, Callable[[Value, Value], Value]] = {
-    "counter": lambda kept, gone: (kept[0] + gone[0], 0.0),
-    "histogram": lambda kept, gone: (kept[0] + gone[0], 0.0),
-    "summary": lambda kept, gone: (kept[0] + gone[0], 0.0),
-    "gauge_sum": lambda kept, gone: (kept[0] + gone[0], 0.0),
-    "gauge_min": min,
-    "gauge_max": max,
-    "gauge_mostrecent": lambda kept, gone: max(kept, gone, key=lambda value: value[1]),
-}
 
 
 class ApplicationMetrics:
@@ -66,19 +55,34 @@ class ApplicationMetrics:
     def create(self, uid: int = -1, gid: int = -1) -> None:
         """Make what is missing in the directory; its part for the workers is given to the user that they run as."""
         self.directory.chmod(0o711)
-        for part in (self.workers, self._past):
-            part.mkdir(mode=0o700, exist_ok=True)
-        if (uid, gid) != (-1, -1):  # a sandbox may forbid the call, whatever it would change
-            os.chown(self.workers, uid, gid)
+        make_directory(self._past)
+        make_directory(self.workers, uid, gid)
 
     def collect(self) -> list[Metric]:
         """The metrics of all processes, past and present, put together; without what cannot be read."""
         with self._lock:
             with contextlib.suppress(OSError):  # where the file system is full, they are read as they are
                 self._merge_the_dead()
-            values = [path for path in (*self._past.glob(f"*{_SUFFIX}"), *self._present()) if self._is_sound(path)]
-            metrics: Iterable[Metric] = MultiProcessCollector.merge(map(str, values), accumulate=True)  # type: ignore[no-untyped-call]
-            return [metric for metric in metrics if not metric.name.startswith(PREFIX)]
+            families = Families(self._refuse)
+            left = MAX_SIZE
+            for directory in (self._past, self.workers):
+                with _opened(directory) as fd:
+                    for name in self._names(fd):
+                        left -= self._add(families, name, fd, left)
+            return families.metrics()
+
+    def _add(self, families: Families, name: str, directory: int, limit: int) -> int:
+        """Add the values of one file, up to where it makes no sense; returns how many bytes have been read."""
+        kind, _, process = name.removesuffix(_SUFFIX).rpartition("_")
+        read = 0
+        try:
+            file = self._read(name, directory, min(limit, MAX_FILE_SIZE))
+            read = file.size
+            for text, value in file.values():
+                families.add(kind, process, text, value)
+        except (OSError, ValueError) as error:
+            self._complain(name, file=name, reason=str(error))
+        return read
 
     def merge_the_dead(self) -> None:
         """Add the files of processes that are gone to what is kept, and remove them."""
@@ -86,84 +90,79 @@ class ApplicationMetrics:
             self._merge_the_dead()
 
     def _merge_the_dead(self) -> None:
-        gone: dict[str, list[Path]] = {}
-        for path in self._present():
-            kind, _, process = path.stem.rpartition("_")
-            if process.isdecimal() and not Path(f"/proc/{process}").exists():
-                gone.setdefault(kind, []).append(path)
-        for kind, paths in gone.items():
-            if kind in _MERGE:
-                self._keep(kind, [path for path in paths if self._is_sound(path)])
-            for path in paths:
-                path.unlink(missing_ok=True)
+        with _opened(self.workers) as directory:
+            gone: dict[str, list[str]] = {}
+            for name in self._names(directory):
+                kind, _, process = name.removesuffix(_SUFFIX).rpartition("_")
+                if process.isdecimal() and not Path(f"/proc/{process}").exists():
+                    gone.setdefault(kind, []).append(name)
+            for kind, names in gone.items():
+                if kind in MERGE:
+                    self._keep(kind, names, directory)
+                for name in names:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(name, dir_fd=directory)
 
-    def _keep(self, kind: str, paths: Iterable[Path]) -> None:
+    def _keep(self, kind: str, names: Iterable[str], directory: int) -> None:
         """Write a new file of what is kept; it takes the place of the old one in one step."""
         kept = self._past / f"{kind}_{_PAST}{_SUFFIX}"
-        values = dict(_read(kept)) if kept.exists() else {}
-        merge = _MERGE[kind]
-        for path in paths:
-            for key, value in _read(path):
-                values[key] = merge(values[key], value) if key in values else value
+        values: dict[str, Value] = {}
+        if kept.exists():
+            with _opened(self._past) as past:
+                values = dict(MetricFile(kept.name, past).values())
+        merge = MERGE[kind]
+        for name in names:
+            for key, value in self._sound_values(kind, name, directory):
+                if key in values:
+                    values[key] = merge(values[key], value)
+                elif len(values) < MAX_SAMPLES:
+                    values[key] = value
         made = kept.with_suffix(".new")
         try:
-            made.write_bytes(_encode(values))
+            made.write_bytes(encode(values))
             made.replace(kept)
         finally:
             made.unlink(missing_ok=True)
 
-    def _present(self) -> Iterator[Path]:
-        """The files of the workers: only files, as a pipe would hold up whoever reads it, and a link leads elsewhere."""
-        with os.scandir(self.workers) as entries:
-            for entry in entries:
-                if entry.name.endswith(_SUFFIX) and entry.is_file(follow_symlinks=False):
-                    yield Path(entry.path)
-
-    def _is_sound(self, path: Path) -> bool:
-        """Whether a file can be read, as one whose writer was killed in its first moment cannot."""
+    def _sound_values(self, kind: str, name: str, directory: int) -> Iterator[tuple[str, Value]]:
+        """The values of a file that may stand on the page, up to where the file makes no sense."""
         try:
-            for key, _ in _read(path):
-                _check_key(key)
-            if path.stem.startswith("gauge") and path.stem.count("_") != 2:
-                raise ValueError("a gauge without a mode")
-        except (OSError, ValueError, struct.error) as error:
-            if path.name not in self._complained:
-                self._complained.add(path.name)
-                _logger.warning("application metrics left out", file=str(path), reason=str(error))
-            return False
-        return True
+            for text, value in self._read(name, directory, MAX_FILE_SIZE).values():
+                key = Key.parse(text)
+                objection = key.objection(kind)
+                if objection is None:
+                    yield text, value
+                else:
+                    self._refuse(key.family[:80], objection)
+        except (OSError, ValueError) as error:
+            self._complain(name, file=name, reason=str(error))
+
+    def _names(self, directory: int) -> Iterator[str]:
+        """The files in a directory that may hold values."""
+        with os.scandir(directory) as entries:
+            names = [entry.name for entry in itertools.islice(entries, MAX_FILES) if entry.name.endswith(_SUFFIX)]
+        yield from names
+
+    def _read(self, name: str, directory: int, limit: int) -> MetricFile:
+        file = MetricFile(name, directory, limit)
+        if file.left_out:
+            self._complain(f"{name}: size", file=name, reason=f"{file.left_out} bytes of it are too many")
+        return file
+
+    def _refuse(self, metric: str, reason: str) -> None:
+        self._complain(f"{metric}: {reason}", metric=metric, reason=reason)
+
+    def _complain(self, subject: str, **fields: str) -> None:
+        """Say once that something is left out, and end with that before it fills the log."""
+        if subject not in self._complained and len(self._complained) < _MAX_COMPLAINTS:
+            self._complained.add(subject)
+            _logger.warning("application metrics left out", **fields)
 
 
-def _read(path: Path) -> Iterator[tuple[str, Value]]:
-    """The values of a file; raises OSError, ValueError or struct.error for one that is not as it should be."""
-    for key, number, moment, _ in MmapedDict.read_all_values_from_file(str(path)):  # type: ignore[no-untyped-call]
-        yield key, (number, moment)
-
-
-def _encode(values: Mapping[str, Value]) -> bytes:
-    """What a file with these values holds.
-
-    prometheus_client writes through a mapping of a sparse file: where the file system is full, that is not an error but
-    a signal, the end of the process. So it writes into memory here.
-    """
-    memory = os.memfd_create("appserver-metrics")
+@contextlib.contextmanager
+def _opened(directory: Path) -> Iterator[int]:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        file: Any = MmapedDict(f"/proc/self/fd/{memory}")  # type: ignore[no-untyped-call]
-        for key, (number, moment) in values.items():
-            file.write_value(key, number, moment)
-        file.close()
-        (used,) = struct.unpack("i", os.pread(memory, 4, 0))
-        return os.pread(memory, used, 0)
+        yield fd
     finally:
-        os.close(memory)
-
-
-def _check_key(key: str) -> None:
-    """Raise ValueError for a key that names no metric with labels."""
-    try:
-        metric, name, labels, documentation = json.loads(key)
-        sound = all(isinstance(one, str) for one in (metric, name, documentation, *labels, *labels.values()))
-    except (TypeError, AttributeError) as error:
-        raise ValueError(f"a key that names no metric: {key[:80]!r}") from error
-    if not sound:
-        raise ValueError(f"a key that names no metric: {key[:80]!r}")
+        os.close(fd)

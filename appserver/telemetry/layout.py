@@ -1,4 +1,4 @@
-"""What lies where in the scoreboard: one table, from which everything else is computed.
+"""The layout of the scoreboard: one table, from which everything else is computed.
 
     header    magic, version, length of the description, commit word (see `scoreboard`), then the description itself
     server    what only the master counts: exits of workers, reloads
@@ -38,7 +38,7 @@ DESCRIPTION = 4 * CELL
 
 DEFAULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
-# What is not in one of these lists is counted as "other": a client must not be able to make a time series.
+# Values that are in none of these lists are counted as "other": a client must not be able to make a time series.
 OTHER = "other"
 METHODS = ("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE", OTHER)
 FIRST_STATUS, LAST_STATUS = 100, 599  # RFC 9110 section 15
@@ -51,6 +51,10 @@ REJECTIONS = (
     "expectation_failed",
     "head_too_large",
     "header_timeout",
+    "http2_error",
+    "http2_flood",
+    "http2_refused",
+    "http2_stream",
     "message_timeout",
     "not_implemented",
     "overload",
@@ -65,6 +69,25 @@ REJECTIONS = (
     OTHER,
 )
 DIRECTIONS = ("received", "sent")
+# The error codes of HTTP/2 in their order (RFC 9113 section 7).
+HTTP2_CODES = (
+    "NO_ERROR",
+    "PROTOCOL_ERROR",
+    "INTERNAL_ERROR",
+    "FLOW_CONTROL_ERROR",
+    "SETTINGS_TIMEOUT",
+    "STREAM_CLOSED",
+    "FRAME_SIZE_ERROR",
+    "REFUSED_STREAM",
+    "CANCEL",
+    "COMPRESSION_ERROR",
+    "CONNECT_ERROR",
+    "ENHANCE_YOUR_CALM",
+    "INADEQUATE_SECURITY",
+    "HTTP_1_1_REQUIRED",
+    OTHER,
+)
+HTTP2_FLOODS = ("control_frames", "header_block", "resets", "slow", "unread_answers", OTHER)
 EXITS = (
     "recycled",
     "reloaded",
@@ -139,8 +162,16 @@ def table(buckets: Sequence[float]) -> tuple[Field, ...]:
         Field("sessions", "counter"),
         Field("messages", "counter", axes=(("direction", DIRECTIONS),)),
         Field("rejected", "counter", axes=(("reason", REJECTIONS),)),
+        # Those of HTTP/2 are among the connections, and its streams among the requests and sessions.
+        Field("http2_connections", "counter"),
+        Field("http2_streams", "counter"),
+        Field("http2_resets", "counter", axes=(("direction", DIRECTIONS), ("code", HTTP2_CODES))),
+        Field("http2_floods", "counter", axes=(("kind", HTTP2_FLOODS),)),
         Field("application_errors", "counter"),
         Field("log_lines_dropped", "counter"),
+        # How long requests have waited for a thread, in the buckets of the durations; with a WSGI application only.
+        Field("thread_waits", "counter", axes=(("le", (*map(repr, buckets), "+Inf")),)),
+        Field("thread_wait_sum", "counter", "float"),
         Field("duration_sum", "counter", "float"),
         Field("pid", "gauge"),
         Field("generation", "gauge"),
@@ -148,10 +179,16 @@ def table(buckets: Sequence[float]) -> tuple[Field, ...]:
         Field("requests_started", "gauge"),
         Field("connections_open", "gauge"),
         Field("sessions_open", "gauge"),
+        Field("http2_connections_open", "gauge"),
+        Field("http2_streams_open", "gauge"),
+        # 0 with an ASGI application, which has no threads of ours.
+        Field("threads", "gauge"),
+        Field("threads_busy", "gauge"),
+        Field("threads_waiting", "gauge"),
         Field("started_at", "gauge", "float"),
         Field("heartbeat_at", "gauge", "float"),
         Field("loop_lag", "gauge", "float"),
-        # What is being served: for people, and for the report if the worker dies (see `serving`).
+        # The requests being served: for people, and for the report if the worker dies (see `serving`).
         Field("begun", "gauge", "record", cells=MAX_BEGUN * ENTRY_CELLS),
         Field("serving", "gauge", "text", cells=256),
     )

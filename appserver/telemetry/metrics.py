@@ -22,7 +22,7 @@ from appserver.telemetry.layout import OTHER
 from appserver.telemetry.logs import get_logger
 from appserver.telemetry.scoreboard import Totals
 
-__all__ = ["Exposition", "Figures", "Metric", "WorkerFigures", "render"]
+__all__ = ["Exposition", "Gauges", "Metric", "WorkerGauges", "render"]
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _logger = get_logger(__name__)
@@ -32,8 +32,8 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerFigures:
-    """What there is to say of one worker process; `number` is what people see ("worker 2").
+class WorkerGauges:
+    """The facts about one worker process; `number` is what people see ("worker 2").
 
     `cpu_seconds` includes that of the earlier workers of this number. None is what could not be found out.
     """
@@ -46,10 +46,10 @@ class WorkerFigures:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """What the master adds to the scoreboard's totals.
+class Gauges:
+    """The values that the master adds to the scoreboard's totals.
 
-    `workers_by_state` has every state, with 0 where there is none; `backlogs` are the connections that wait to be
+    `deadly_requests` is how many kinds of requests workers keep dying of. `workers_by_state` has every state, with 0 where there is none; `backlogs` are the connections that wait to be
     accepted, by listener; `certificate_expiry` is in seconds since the epoch, by certificate.
     """
 
@@ -59,7 +59,8 @@ class Figures:
     workers_wanted: int
     last_reload_success: bool
     workers_by_state: Mapping[str, int]
-    workers: Sequence[WorkerFigures] = ()
+    deadly_requests: int = 0
+    workers: Sequence[WorkerGauges] = ()
     backlogs: Mapping[str, int] = field(default_factory=dict)
     certificate_expiry: Mapping[str, float] = field(default_factory=dict)
 
@@ -72,9 +73,9 @@ class Exposition:
     content_type: str
 
 
-def render(totals: Totals, figures: Figures, application: Iterable[Metric] = (), *, accept: str = "") -> Exposition:
+def render(totals: Totals, gauges: Gauges, application: Iterable[Metric] = (), *, accept: str = "") -> Exposition:
     """Write the page; `accept` is the Accept field of whoever asks, `application` are metrics that are not the server's."""
-    own = [*_of_requests(totals), *_of_server(totals, figures), *_of_workers(figures)]
+    own = [*_of_requests(totals), *_of_threads(totals), *_of_server(totals, gauges), *_of_workers(gauges)]
     write, content_type = _write_text, TEXT
     if _prefers_openmetrics(accept):
         write, content_type = _write_openmetrics, OPENMETRICS
@@ -125,39 +126,81 @@ def _of_requests(totals: Totals) -> Iterator[Metric]:
     yield _gauge("appserver_websocket_sessions_open", "WebSocket sessions that are open.", totals.sessions_open)
     yield _labelled("appserver_websocket_messages", "WebSocket messages.", "direction", totals.messages)
     yield _labelled("appserver_rejected", "Requests and connections that were turned away.", "reason", totals.rejected)
+    yield from _of_http2(totals)
     errors = totals.application_errors
     yield _counter("appserver_application_errors", "Requests in which the application raised or gave up.", errors)
 
 
 def _durations(totals: Totals) -> Metric:
-    """The buckets of a histogram are cumulative; the last one is the count."""
-    bounds, counts = zip(*totals.duration_buckets, strict=True)
-    names = ["+Inf" if bound == inf else repr(float(bound)) for bound in bounds]
-    histogram = HistogramMetricFamily(
-        "appserver_request_duration_seconds", "From the head of the request to the end of its response.", unit="seconds"
+    documentation = "From the head of the request to the end of its response."
+    return _histogram("appserver_request_duration_seconds", documentation, totals.duration_buckets, totals.duration_sum)
+
+
+def _of_http2(totals: Totals) -> Iterator[Metric]:
+    connections, streams = totals.http2_connections, totals.http2_streams
+    yield _counter("appserver_http2_connections", "Connections of which the client has chosen HTTP/2.", connections)
+    open_now = totals.http2_connections_open
+    yield _gauge("appserver_http2_connections_open", "Connections that are open and speak HTTP/2.", open_now)
+    yield _counter("appserver_http2_streams", "Streams of HTTP/2 that have begun: requests.", streams)
+    yield _gauge("appserver_http2_streams_open", "Streams of HTTP/2 that are open.", totals.http2_streams_open)
+    resets = CounterMetricFamily(
+        "appserver_http2_stream_resets", "Streams that were ended by RST_STREAM, by who has sent it and its error code.",
+        labels=("direction", "code"),
+    )  # fmt: skip
+    for labels, count in totals.http2_resets.items():
+        if count or labels[1] != OTHER:
+            resets.add_metric(labels, count)
+    yield resets
+    documentation = "Connections closed since their clients made more work than they may, by the limit."
+    yield _labelled("appserver_http2_floods", documentation, "kind", totals.http2_floods)
+
+
+def _of_threads(totals: Totals) -> Iterator[Metric]:
+    """Those of a WSGI application; there are none with another one."""
+    if not totals.threads.size and not any(count for _, count in totals.thread_wait_buckets):
+        return
+    size, busy, waiting = totals.threads
+    yield _gauge("appserver_wsgi_threads", "Threads that may run the application.", size)
+    yield _gauge("appserver_wsgi_threads_busy", "Threads that run the application.", busy)
+    yield _gauge("appserver_wsgi_requests_waiting", "Requests that wait for a thread.", waiting)
+    documentation = "How long requests have waited for a thread."
+    yield _histogram(
+        "appserver_wsgi_thread_wait_seconds", documentation, totals.thread_wait_buckets, totals.thread_wait_sum
     )
-    histogram.add_metric((), list(zip(names, accumulate(counts), strict=True)), totals.duration_sum)
+
+
+def _histogram(name: str, documentation: str, buckets: Sequence[tuple[float, int]], total: float) -> Metric:
+    """A histogram of seconds. Its buckets are cumulative; the last one is the count."""
+    bounds, counts = zip(*buckets, strict=True)
+    names = ["+Inf" if bound == inf else repr(float(bound)) for bound in bounds]
+    histogram = HistogramMetricFamily(name, documentation, unit="seconds")
+    histogram.add_metric((), list(zip(names, accumulate(counts), strict=True)), total)
     return histogram
 
 
-def _of_server(totals: Totals, figures: Figures) -> Iterator[Metric]:
+def _of_server(totals: Totals, gauges: Gauges) -> Iterator[Metric]:
     build = GaugeMetricFamily("appserver_build_info", "1, by version.", labels=("version", "python"))
-    build.add_metric((figures.version, figures.python), 1)
+    build.add_metric((gauges.version, gauges.python), 1)
     yield build
-    yield _gauge("appserver_generation", "The generation of workers that serves.", figures.generation)
+    yield _gauge("appserver_generation", "The generation of workers that serves.", gauges.generation)
     states = GaugeMetricFamily("appserver_workers", "Worker processes, by state.", labels=("state",))
-    for state, count in figures.workers_by_state.items():
+    for state, count in gauges.workers_by_state.items():
         states.add_metric((state,), count)
     yield states
-    yield _gauge("appserver_workers_wanted", "Workers that there should be.", figures.workers_wanted)
+    yield _gauge("appserver_workers_wanted", "Workers that there should be.", gauges.workers_wanted)
+    yield _gauge(
+        "appserver_deadly_requests",
+        "Requests, by method and path, that were being served when workers died, twice or more within ten minutes.",
+        gauges.deadly_requests,
+    )
     yield _labelled("appserver_worker_exits", "Workers that have ended, by reason.", "reason", totals.worker_exits)
     yield _labelled("appserver_reloads", "Reloads, by result.", "result", totals.reloads)
-    succeeded = int(figures.last_reload_success)
+    succeeded = int(gauges.last_reload_success)
     yield _gauge("appserver_last_reload_success", "1 unless the last reload did not succeed.", succeeded)
     backlog = GaugeMetricFamily(
         "appserver_listener_backlog", "Connections that wait to be accepted.", labels=("listener",)
     )
-    for listener, waiting in figures.backlogs.items():
+    for listener, waiting in gauges.backlogs.items():
         backlog.add_metric((listener,), waiting)
     yield backlog
     dropped = totals.log_lines_dropped
@@ -166,12 +209,12 @@ def _of_server(totals: Totals, figures: Figures) -> Iterator[Metric]:
         "appserver_tls_certificate_expiry_timestamp_seconds", "When a certificate expires, in seconds since the epoch.",
         labels=("certificate",), unit="seconds",
     )  # fmt: skip
-    for certificate, moment in figures.certificate_expiry.items():
+    for certificate, moment in gauges.certificate_expiry.items():
         expiry.add_metric((certificate,), moment)
     yield expiry
 
 
-def _of_workers(figures: Figures) -> Iterator[Metric]:
+def _of_workers(gauges: Gauges) -> Iterator[Metric]:
     lag = GaugeMetricFamily(
         "appserver_event_loop_lag_seconds", "How late the event loop is.",
         labels=("worker",), unit="seconds",
@@ -184,7 +227,7 @@ def _of_workers(figures: Figures) -> Iterator[Metric]:
         labels=("worker",), unit="seconds",
     )  # fmt: skip
     descriptors = GaugeMetricFamily("appserver_worker_open_fds", "Open file descriptors.", labels=("worker",))
-    for worker in figures.workers:
+    for worker in gauges.workers:
         labels = (str(worker.number),)
         lag.add_metric(labels, worker.loop_lag)
         cpu.add_metric(labels, worker.cpu_seconds)

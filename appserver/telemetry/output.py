@@ -1,7 +1,7 @@
-"""Lines on their way out of the process, which must not wait for whoever takes them.
+"""The output of lines, which never makes the process wait for a slow reader.
 
 `write` hands complete lines over and returns. They go through a bounded buffer to a thread, and the thread alone waits
-for a slow reader. What finds the buffer full, or cannot be written (full disk, closed pipe), is dropped and counted, and
+for a slow reader. Lines that find the buffer full, or cannot be written (full disk, closed pipe), are dropped and counted, and
 the loss is reported in the log itself once lines get out again. With `on_full="block"` nothing is dropped that may still
 go out later: then `write` waits.
 
@@ -28,6 +28,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
 from appserver.errors import Problem, SettingsError
+from appserver.files import open_to_append
 
 # Octets that may wait for the thread: some seconds of a busy worker's access log.
 LIMIT = 4 * 1024 * 1024
@@ -45,17 +46,14 @@ _ATOMIC = select.PIPE_BUF
 # To a unix socket, which the journal of systemd reads, the kernel queues this much in one piece (unix(7) promises nothing,
 # but it has always been so), without blocking once poll has reported room.
 _ATOMIC_TO_SOCKET = 32 * 1024
-# O_NONBLOCK is for a FIFO: without it, opening one that nobody reads would block.
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-_MODE = 0o640
-# What somebody can do something about, by making room or by rotating the file.
+# Errors that an operator can mend, by making room or by rotating the file.
 _CURABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 Report = Callable[[str, Mapping[str, Any]], bytes]
 
 
 class Destination:
-    """What is written on: a file, which can be opened anew under its name, or a duplicate of a standard stream.
+    """The destination of a log: a file, which can be opened anew under its name, or a duplicate of a standard stream.
 
     A duplicate, because the application may close the stream, and a connection then get its number.
     """
@@ -71,7 +69,7 @@ class Destination:
     def file(cls, path: Path, key: str) -> Destination:
         """Open a file for appending; raises SettingsError, naming the setting `key`, if that is not possible."""
         try:
-            return cls(os.open(path, _FLAGS, _MODE), path)
+            return cls(open_to_append(path), path)
         except OSError as error:
             expected = f"a file that can be written; it cannot be opened: {error.strerror}"
             raise SettingsError([Problem("", key, str(path), expected)]) from error
@@ -90,7 +88,7 @@ class Destination:
         The descriptor keeps its number and changes its meaning in one step, whoever writes on it at that moment.
         """
         if self.path is not None:
-            fd = os.open(self.path, _FLAGS, _MODE)
+            fd = open_to_append(self.path)
             os.dup2(fd, self.fd, inheritable=False)
             os.close(fd)
             self.is_regular = _is_regular(self.fd)
@@ -103,18 +101,6 @@ class Destination:
 
     def close(self) -> None:
         os.close(self.fd)
-
-
-def hand_over(path: Path, uid: int, gid: int) -> None:
-    """Give a log file, made if it is not there yet, to the user that the workers run as; raises OSError.
-
-    For a master that is root, before the workers open the file and before it tells them to reopen it.
-    """
-    fd = os.open(path, _FLAGS, _MODE)
-    try:
-        os.fchown(fd, uid, gid)
-    finally:
-        os.close(fd)
 
 
 class LogOutput:

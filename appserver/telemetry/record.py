@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
@@ -19,6 +18,8 @@ from decimal import Decimal
 from pathlib import PurePath
 from typing import Any
 from uuid import UUID
+
+from appserver.asgi.tracebacks import examine
 
 try:
     import orjson
@@ -33,8 +34,10 @@ else:
         | orjson.OPT_PASSTHROUGH_DATETIME
     )
 
-# What a field cannot take the place of. `pid`, `worker` and `generation` it can: "worker exited" is about another one.
+# Members of a record that a field cannot replace. `pid`, `worker` and `generation` it can: "worker exited" is about another one.
 _FIXED = frozenset(("timestamp", "level", "event", "logger", "process"))
+# Members that the application's fields cannot replace: those that a record is found by, and that say who has written it.
+MEMBERS = _FIXED | {"pid", "worker", "generation"}
 # Deeper than any value that somebody means to read.
 _MAX_DEPTH = 8
 # Integers beyond are no numbers for most readers of JSON.
@@ -89,7 +92,7 @@ def exception_of(exc_info: object) -> BaseException | None:
 
 def full_traceback(error: BaseException) -> str:
     """Format an exception with its causes, as Python prints it."""
-    return "".join(traceback.format_exception(error)).rstrip()
+    return "".join(examine(error).format()).rstrip()
 
 
 def to_json(record: Record) -> bytes:

@@ -11,7 +11,7 @@ What a reader may rely on:
 - Numbers of different cells are read one after the other. A request that ends meanwhile may be in one and not yet in the
   other; the next look has it in both.
 
-What a worker writes is not trusted: it may be in the hands of an attacker, and the master must not fall over it.
+The slots are not trusted: a worker may be in the hands of an attacker, and the master must not fall over what it writes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import fcntl
 import json
 import mmap
 import os
+import sys
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ from appserver.telemetry.layout import (
     VERSION_CELL,
     Layout,
 )
-from appserver.telemetry.slot import WorkerSlot, WorkerState
+from appserver.telemetry.slot import ThreadUse, WorkerSlot, WorkerState
 
 __all__ = ["Scoreboard", "ScoreboardMismatch", "Totals", "WorkerSlot", "WorkerState", "read_description"]
 
@@ -60,8 +61,8 @@ class ScoreboardMismatch(AppserverError):
 class Totals:
     """Every counter over all workers, past and present, and the gauges summed over the present ones.
 
-    `duration_buckets` holds (upper bound in seconds, requests in this bucket alone); the last bound is infinite. Of
-    `requests` only those combinations are listed that have occurred.
+    `duration_buckets` holds (upper bound in seconds, requests in this bucket alone); the last bound is infinite, and so it
+    is in `thread_wait_buckets`. Of `requests` only those combinations are listed that have occurred.
     """
 
     requests: Mapping[tuple[str, str], int]
@@ -76,10 +77,26 @@ class Totals:
     sessions_open: int
     messages: Mapping[str, int]
     rejected: Mapping[str, int]
+    http2_connections: int
+    http2_connections_open: int
+    http2_streams: int
+    http2_streams_open: int
+    http2_resets: Mapping[tuple[str, str], int]
+    http2_floods: Mapping[str, int]
     application_errors: int
     log_lines_dropped: int
+    threads: ThreadUse
+    thread_wait_buckets: tuple[tuple[float, int], ...]
+    thread_wait_sum: float
     worker_exits: Mapping[str, int]
     reloads: Mapping[str, int]
+
+
+def _map(fd: int, size: int) -> mmap.mmap:
+    """Map so many octets of a file, where possible without another descriptor that lives as long as the mapping."""
+    if sys.version_info >= (3, 13):
+        return mmap.mmap(fd, size, trackfd=False)
+    return mmap.mmap(fd, size)
 
 
 class Scoreboard:
@@ -94,7 +111,7 @@ class Scoreboard:
         self.capacity = layout.capacity
         self.buckets = layout.buckets
         self._layout = layout
-        self._bytes = memoryview(mmap.mmap(fd, layout.size))
+        self._bytes = memoryview(_map(fd, layout.size))
         self._ints = self._bytes.cast("q")
         self._floats = self._bytes.cast("d")
         self._slots: dict[int, WorkerSlot] = {}
@@ -123,19 +140,28 @@ class Scoreboard:
         return board
 
     @classmethod
-    def attach(cls, fd: int) -> Scoreboard:
-        """Map the scoreboard behind a descriptor.
+    def attach(cls, fd: int, described: str = "") -> Scoreboard:
+        """Map the scoreboard behind a descriptor; `described` is what its maker says of it, where that can be had.
 
         Raises ScoreboardMismatch if it is none, or if its layout is not one that this version of appserver understands
         (see `Layout.described`); `read_description` tells what it is then.
         """
-        version, found = read_description(fd)
+        if described:
+            content = json.loads(described)
+            version, found = content["version"], content["layout"]
+        else:
+            version, found = read_description(fd)
         layout = Layout.described(found)
         if version != VERSION or layout is None or os.fstat(fd).st_size != layout.size:
             raise ScoreboardMismatch(
                 "this scoreboard was laid out by another version of appserver: start the server anew"
             )
         return cls(fd, layout)
+
+    @property
+    def described(self) -> str:
+        """How the mapping is laid out, for `attach` in another process: any worker could write over what it says itself."""
+        return json.dumps({"version": VERSION, "layout": json.loads(self._layout.description)})
 
     def slot(self, index: int) -> WorkerSlot:
         """The slot of worker number `index` + 1."""
@@ -163,7 +189,8 @@ class Scoreboard:
         self._ints[target : target + layout.integers] = memoryview(array("q", sums.ints))
         self._floats[target + layout.integers : target + layout.counters] = memoryview(array("d", sums.floats))
         self._ints[COMMIT_CELL] = turn << _SLOT_BITS | index + 1
-        self._floats[layout.column("past_cpu_seconds") + index] += cpu_seconds
+        past = layout.column("past_cpu_seconds") + index
+        self._floats[past] = self.slot(index).past_cpu_seconds + cpu_seconds
         self._clear(index, turn)
 
     def _commit(self) -> tuple[int, int | None]:
@@ -233,6 +260,7 @@ class Scoreboard:
         counters = self._counters(layout.totals[turn % 2])
         for slot in live:
             counters += self._counters(layout.slot(slot.index))
+        uses = [slot.threads for slot in live]
         return Totals(
             requests={(method, status): count for (method, status), count in counters.labelled("requests") if count},
             duration_buckets=tuple(zip((*self.buckets, inf), counters.values("durations"), strict=True)),
@@ -246,9 +274,18 @@ class Scoreboard:
             sessions_open=sum(slot.sessions for slot in live),
             messages={direction: count for (direction,), count in counters.labelled("messages")},
             rejected={reason: count for (reason,), count in counters.labelled("rejected")},
+            http2_connections=counters.value("http2_connections"),
+            http2_connections_open=sum(slot.http2.connections for slot in live),
+            http2_streams=counters.value("http2_streams"),
+            http2_streams_open=sum(slot.http2.streams for slot in live),
+            http2_resets={(direction, code): count for (direction, code), count in counters.labelled("http2_resets")},
+            http2_floods={kind: count for (kind,), count in counters.labelled("http2_floods")},
             application_errors=counters.value("application_errors"),
             log_lines_dropped=counters.value("log_lines_dropped")
             + self._ints[layout.server("server_log_lines_dropped")],
+            threads=ThreadUse(*(sum(numbers) for numbers in zip(ThreadUse(0, 0, 0), *uses, strict=True))),
+            thread_wait_buckets=tuple(zip((*self.buckets, inf), counters.values("thread_waits"), strict=True)),
+            thread_wait_sum=counters.floats[layout.offsets["thread_wait_sum"] - layout.integers],
             worker_exits=self._server_counts("worker_exits"),
             reloads=self._server_counts("reloads"),
         )

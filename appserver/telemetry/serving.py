@@ -1,4 +1,4 @@
-"""What a worker is serving, as it lies in the scoreboard: twice, because neither tells all.
+"""The requests that a worker is serving, as they lie in the scoreboard: twice, because neither tells all.
 
 The requests that began last lie in a ring: each is written when it begins and struck out when it ends. Whenever its worker
 dies, the ring is right, even of a request that kills at once; but it is small, and in a busy worker each of them is soon
@@ -21,7 +21,7 @@ MAX_SERVING = 16
 MAX_PATH = 200
 
 SESSION = "WEBSOCKET"
-"""What stands for a WebSocket session where others have a method."""
+"""Stands for a WebSocket session where requests have a method."""
 
 _ID_SIZE = 64
 ENTRY = Struct(f"@qd16p{_ID_SIZE}p160p")
@@ -76,13 +76,14 @@ def decode_list(text: bytes) -> tuple[int, list[Serving]]:
     """What `encode_list` was given; (-1, []) if it has not made this text, or not all of it."""
     try:
         finished, found = json.loads(text)
+        finished = int(finished)
         requests = [
             Serving(str(method), str(path), float(since), None if request_id is None else str(request_id), int(number))
             for method, path, since, request_id, number in found[:MAX_SERVING]
         ]
     except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
         return -1, []
-    return (int(finished), requests) if all(isfinite(found.since) for found in requests) else (-1, [])
+    return (finished, requests) if all(isfinite(found.since) for found in requests) else (-1, [])
 
 
 def merge(listed: Iterable[Serving], begun: Sequence[Serving]) -> list[Serving]:

@@ -6,7 +6,10 @@ import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from enum import IntEnum
+from math import isfinite
+from typing import NamedTuple
 
+from appserver.telemetry.http2_counts import HTTP2Counts
 from appserver.telemetry.layout import FIRST_STATUS, LAST_STATUS, OTHER, Layout
 from appserver.telemetry.serving import (
     ENTRY,
@@ -21,7 +24,7 @@ from appserver.telemetry.serving import (
 
 
 class WorkerState(IntEnum):
-    """What a worker says about itself, in the order of its life. FREE: the slot belongs to nobody."""
+    """The state of a worker, by its own account, in the order of its life. FREE: the slot belongs to nobody."""
 
     FREE = 0
     BOOTING = 1
@@ -36,6 +39,14 @@ HEARTBEAT_INTERVAL = 0.5
 
 _write_entry = ENTRY.pack_into
 _ENTRY_SIZE = ENTRY.size
+
+
+class ThreadUse(NamedTuple):
+    """So many threads may run a WSGI application, so many do, and so many requests wait for one."""
+
+    size: int
+    busy: int
+    waiting: int
 
 
 class WorkerSlot:
@@ -67,6 +78,9 @@ class WorkerSlot:
         self._connections_open = self._cell("connections_open")
         self._sessions = self._cell("sessions")
         self._sessions_open = self._cell("sessions_open")
+        self.http2 = HTTP2Counts(layout, ints, self._start)
+        self._more_load = 0
+        self._most_connections = 0
         self._messages = self._cell("messages")
         self._application_errors = self._cell("application_errors")
         (_, methods), (_, statuses) = layout.fields["requests"].axes
@@ -76,6 +90,12 @@ class WorkerSlot:
         self._unusual = LAST_STATUS + 1
         ((_, reasons),) = layout.fields["rejected"].axes
         self._rejected = {reason: self._cell("rejected") + offset for offset, reason in enumerate(reasons)}
+
+        self._threads = self._cell("threads")
+        self._threads_busy = self._cell("threads_busy")
+        self._threads_waiting = self._cell("threads_waiting")
+        self._thread_waits = self._cell("thread_waits")
+        self._thread_wait_sum = self._cell("thread_wait_sum")
 
         begun = self._cell("begun")
         self._begun = begun
@@ -87,6 +107,11 @@ class WorkerSlot:
     def _cell(self, name: str) -> int:
         return self._start + self._layout.offsets[name]
 
+    def _finite(self, name: str) -> float:
+        """A number, which another process may have written: 0.0 for what is none, and would make everything else none."""
+        number = self._floats[self._cell(name)]
+        return number if isfinite(number) else 0.0
+
     def begin(self, *, pid: int, generation: int, started_at: float | None = None) -> None:
         """Take the slot, which is free: BOOTING, no heartbeat yet. `started_at` is seconds since the epoch."""
         self._number = self._ints[self._requests_started]
@@ -95,6 +120,11 @@ class WorkerSlot:
         self._floats[self._cell("started_at")] = time.time() if started_at is None else started_at
         self._ints[self._state] = WorkerState.BOOTING
 
+    def leave(self) -> None:
+        """Write into a copy from now on: for a process forked from the worker, which must not count in its place."""
+        copy = memoryview(bytearray(self._ints))
+        self.__init__(self._layout, copy.cast("q"), copy.cast("d"), self.index)  # type: ignore[misc]
+
     def heartbeat(self, now: float, lag: float) -> None:
         """Note that the event loop turned at `now` (time.monotonic(), which all processes share), `lag` seconds late."""
         self._floats[self._cell("loop_lag")] = lag
@@ -102,19 +132,35 @@ class WorkerSlot:
 
     def connection_opened(self) -> None:
         self._ints[self._connections] += 1
-        self._ints[self._connections_open] += 1
+        self._ints[self._connections_open] = open_now = self._ints[self._connections_open] + 1
+        if open_now > self._most_connections:
+            self._most_connections = open_now
         self._show_load()
 
     def connection_closed(self) -> None:
         self._ints[self._connections_open] -= 1
         self._show_load()
 
+    def weigh(self, more: int) -> None:
+        """Count so many connections more than are open as the load of this worker, until the next call.
+
+        A connection of HTTP/2 may have a hundred requests under way. For the choice of the worker that takes the next
+        connection it is what as many connections of HTTP/1.1 would be.
+        """
+        if more != self._more_load:
+            self._more_load = more
+            self._show_load()
+
     def _show_load(self) -> None:
         takes_connections = self._ints[self._state] == WorkerState.READY
-        self._ints[self._load] = self._ints[self._connections_open] + 1 if takes_connections else 0
+        load = self._ints[self._connections_open] + self._more_load
+        self._ints[self._load] = load + 1 if takes_connections else 0
 
     def connections_ahead(self) -> int:
-        """How many more connections this worker has open than the ready worker with the fewest; 0 if it is that one."""
+        """How many more connections this worker has open than the ready worker with the fewest; 0 if it is that one.
+
+        Those that `weigh` has added count as well.
+        """
         least = min(filter(None, self._loads), default=0)
         return max(0, self._ints[self._load] - least)
 
@@ -174,6 +220,23 @@ class WorkerSlot:
     def application_error(self) -> None:
         self._ints[self._application_errors] += 1
 
+    def show_threads(self, size: int, busy: int, waiting: int) -> None:
+        """Show how the threads of a WSGI application are used (see ThreadUse)."""
+        self._ints[self._threads] = size
+        self._ints[self._threads_busy] = busy
+        self._ints[self._threads_waiting] = waiting
+
+    def thread_waited(self, seconds: float) -> None:
+        """Count a request that has got its thread after this time."""
+        bucket = 0 if seconds <= self._first_bound else bisect_left(self._bounds, seconds)
+        self._ints[self._thread_waits + bucket] += 1
+        self._floats[self._thread_wait_sum] += seconds
+
+    @property
+    def threads(self) -> ThreadUse:
+        """How the threads of a WSGI application are used; all 0 with an ASGI application."""
+        return ThreadUse(*(self._ints[cell] for cell in (self._threads, self._threads_busy, self._threads_waiting)))
+
     @property
     def state(self) -> WorkerState:
         value = self._ints[self._state]
@@ -204,17 +267,17 @@ class WorkerSlot:
     @property
     def started_at(self) -> float:
         """Seconds since the epoch."""
-        return self._floats[self._cell("started_at")]
+        return self._finite("started_at")
 
     @property
     def heartbeat_at(self) -> float:
         """When the event loop last turned, as time.monotonic(); 0.0 if it has not yet."""
-        return self._floats[self._cell("heartbeat_at")]
+        return self._finite("heartbeat_at")
 
     @property
     def loop_lag(self) -> float:
         """How late the event loop was at the last heartbeat, in seconds."""
-        return self._floats[self._cell("loop_lag")]
+        return self._finite("loop_lag")
 
     def lag(self, now: float) -> float:
         """How late the event loop is at `now` (time.monotonic()): if no heartbeat is overdue, as late as it was."""
@@ -223,7 +286,7 @@ class WorkerSlot:
 
     @property
     def serving(self) -> list[Serving]:
-        """What is being served, the oldest first, then sessions: some of it, if it is much.
+        """The requests being served, the oldest first, then sessions: some of them, if there are many.
 
         A request that has ended within the last half second may be among it.
         """
@@ -231,7 +294,7 @@ class WorkerSlot:
         return merge(uncertain, certain)
 
     def last_seen(self) -> tuple[list[Serving], list[Serving]]:
-        """What is being served, or was when the worker died, as far as that is known; and what may have ended before.
+        """The requests being served, now or when the worker died, as far as they are known; and those that may have ended before.
 
         Both are empty where the worker has not written what it should.
         """
@@ -251,7 +314,7 @@ class WorkerSlot:
     def show_serving(self, requests: Sequence[Serving], finished: int) -> None:
         """List what is being served; `finished` is what `requests` of this slot was before that was looked at."""
         length = self._serving_length
-        # Whoever looks now, or finds it after a sudden death, sees nothing rather than half of it.
+        # A reader, now or after a sudden death, sees nothing rather than half of it.
         self._ints[length] = 0
         if requests:
             text = encode_list(requests, finished, len(self._serving))
@@ -261,7 +324,8 @@ class WorkerSlot:
     @property
     def past_cpu_seconds(self) -> float:
         """Processor time of the workers that had this slot before."""
-        return self._floats[self._layout.column("past_cpu_seconds") + self.index]
+        seconds = self._floats[self._layout.column("past_cpu_seconds") + self.index]
+        return seconds if isfinite(seconds) else 0.0
 
     @property
     def requests(self) -> int:
@@ -276,6 +340,11 @@ class WorkerSlot:
     @property
     def in_progress(self) -> int:
         return max(0, self._ints[self._requests_started] - self.requests)
+
+    def take_most_connections(self) -> int:
+        """The largest number of connections that were open at a time since this was called last."""
+        most, self._most_connections = self._most_connections, self.connections
+        return most
 
     @property
     def connections(self) -> int:

@@ -7,6 +7,7 @@ lies further in, along the chain of what each coroutine waits for.
 from __future__ import annotations
 
 import asyncio
+import sys
 import traceback
 from collections.abc import Iterator
 from types import FrameType
@@ -24,6 +25,7 @@ def describe_tasks(loop: asyncio.AbstractEventLoop) -> str:
 def describe_stack(task: asyncio.Task[Any]) -> str:
     """Where a task waits, or runs: outermost call first."""
     frames = [(frame, frame.f_lineno) for frame in _frames(task)]
+    frames += [(frame, frame.f_lineno) for frame in _thread_frames(frames[-1][0] if frames else None)]
     return "".join(traceback.StackSummary.extract(frames, lookup_lines=True).format())
 
 
@@ -39,7 +41,22 @@ def _frames(task: asyncio.Task[Any]) -> Iterator[FrameType]:
         if not isinstance(frame, FrameType):
             return
         yield frame
-        waits = _first(waits, "cr_await", "gi_yieldfrom", "ag_await")
+        behind = _first(waits, "cr_await", "gi_yieldfrom", "ag_await")
+        if not hasattr(behind, "cr_frame"):
+            # A frame that waits for a future names by `self.coroutine` the coroutine outside of asyncio (of trio) that makes it.
+            behind = getattr(frame.f_locals.get("self"), "coroutine", None) or behind
+        waits = behind
+
+
+def _thread_frames(innermost: FrameType | None) -> list[FrameType]:
+    """The frames of the thread that a coroutine waits for, and names by `self.thread`: that of a WSGI application."""
+    thread = getattr(innermost.f_locals.get("self"), "thread", None) if innermost is not None else None
+    frame = sys._current_frames().get(thread) if isinstance(thread, int) else None
+    frames: list[FrameType] = []
+    while frame is not None and len(frames) < _MAX_DEPTH:
+        frames.append(frame)
+        frame = frame.f_back
+    return frames[::-1]
 
 
 def _first(value: object, *names: str) -> object:

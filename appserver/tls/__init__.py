@@ -12,8 +12,8 @@ the application. Must not know how octets travel, or which process does what.
 
 from __future__ import annotations
 
-from appserver.tls.context import ServerTLS
+from appserver.tls.context import HTTP_2, ServerTLS
 from appserver.tls.material import Material, Pair, read_material, speaks_tls
 from appserver.tls.session import describe_session
 
-__all__ = ["Material", "Pair", "ServerTLS", "describe_session", "read_material", "speaks_tls"]
+__all__ = ["HTTP_2", "Material", "Pair", "ServerTLS", "describe_session", "read_material", "speaks_tls"]

@@ -1,4 +1,4 @@
-"""What has to be known of a certificate: the octets in a PEM file, and from when to when it is valid.
+"""The facts of a certificate that matter here: the octets in a PEM file, and from when to when it is valid.
 
 Python's ssl tells that of a peer's certificate only. So this reads as much DER (X.690) as it takes to come to the
 validity of an X.509 certificate (RFC 5280 section 4.1), which is not far into it.
@@ -12,7 +12,7 @@ import re
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-# RFC 7468. What stands between the blocks is for people.
+# RFC 7468. Text between the blocks is for people.
 _BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----\s*([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 _PRIVATE_KEY = re.compile(r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----")
 

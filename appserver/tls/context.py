@@ -14,8 +14,16 @@ from appserver.tls.certificate import pem_blocks
 if TYPE_CHECKING:
     from appserver.tls.material import Material
 
-PROTOCOLS = ["http/1.1"]
-"""What is spoken above TLS, by the names of RFC 7301, the most wanted first."""
+HTTP_1_1 = "http/1.1"
+HTTP_2 = "h2"
+"""The protocols spoken above TLS, by the names of RFC 7301."""
+
+CIPHERS = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
+    "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+)
+"""For TLS 1.2, if nothing else is wanted: Mozilla's "intermediate" configuration. Every one of them keeps what was recorded
+secret when the key is lost later (no static RSA), and authenticates what it encrypts (no CBC). Those of TLS 1.3 all do."""
 
 _VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -33,13 +41,17 @@ class ServerContext(ssl.SSLContext):
 
 
 class ServerTLS:
-    """What listeners encrypt with. `context` is for a new connection; it may be another one after `renew`."""
+    """The TLS contexts of listeners. `context` is for a new connection; it may be another one after `renew`."""
 
     context: ssl.SSLContext
 
-    def __init__(self, settings: TLSSettings, material: Material) -> None:
-        """Make the contexts. Raises ssl.SSLError for material that `read_material` would have refused."""
+    def __init__(self, settings: TLSSettings, material: Material, *, http2: bool = False) -> None:
+        """Make the contexts. Raises ssl.SSLError for material that `read_material` would have refused.
+
+        With `http2` clients may choose HTTP/2, and get it where they leave the choice to the server.
+        """
         self._settings = settings
+        self._protocols = [HTTP_2, HTTP_1_1] if http2 else [HTTP_1_1]
         self.renew(material)
 
     def renew(self, material: Material) -> None:
@@ -57,6 +69,7 @@ class ServerTLS:
     def _make(self, material: Material, index: int) -> ServerContext:
         pair = material.pairs[index]
         context = make_context(self._settings)
+        context.set_alpn_protocols(self._protocols)
         if material.client_ca is not None:
             context.load_verify_locations(cadata=material.client_ca)
             context.verify_mode = _VERIFY[self._settings.client_verify]
@@ -85,9 +98,7 @@ def make_context(settings: TLSSettings) -> ServerContext:
     context.minimum_version = _VERSIONS[settings.min_version]
     # A client that may ask for new handshakes on a connection makes the server compute for it (CVE-2011-1473).
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    context.set_alpn_protocols(PROTOCOLS)
-    if settings.ciphers is not None:
-        context.set_ciphers(settings.ciphers)
+    context.set_ciphers(settings.ciphers or CIPHERS)
     return context
 
 

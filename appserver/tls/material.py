@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
 import time
@@ -11,9 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from appserver.errors import Problem, SettingsError
+from appserver.files import read
 from appserver.settings import Settings, TLSSettings
 from appserver.tls.certificate import holds_private_key, pem_blocks, read_validity
 from appserver.tls.context import KeyEncrypted, load_pair, make_context, password
+
+_MAX_SIZE = 4 * 1024 * 1024  # all authorities of the world are a quarter of a megabyte
 
 Where = Callable[[str], str]
 """Where the value of a key ("tls.certificate") comes from, for messages."""
@@ -129,7 +133,23 @@ class _Reader:
         except KeyEncrypted:
             self._wrong("key", key_path, "the key is encrypted: set tls.key_password")
         except ssl.SSLError as error:
-            self._wrong("key", key_path, self._explain(error, pair))
+            if place := self._place_of_own(pair):
+                expected = (
+                    f"the key belongs to certificate {place} of this file; the server's own has to come first, then the "
+                    f"one that signed it, and so on"
+                )
+                self._wrong("certificate", pair.path, expected)
+            else:
+                self._wrong("key", key_path, self._explain(error, pair))
+
+    def _place_of_own(self, pair: Pair) -> int | None:
+        """Which certificate of a chain, counted from 1, the key belongs to; None if it belongs to none, or to the first."""
+        for place, block in enumerate(pem_blocks(pair.certificate)[1:], start=2):
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            with contextlib.suppress(ssl.SSLError, KeyEncrypted):
+                load_pair(context, block, pair.key or pair.certificate, password(self.tls))
+                return place
+        return None
 
     def _explain(self, error: ssl.SSLError, pair: Pair) -> str:
         if error.reason == "KEY_VALUES_MISMATCH":
@@ -157,7 +177,7 @@ class _Reader:
 
     def _read(self, name: str, path: Path) -> str | None:
         try:
-            return path.read_text("ascii", errors="ignore")  # comments may be in any language
+            return read(path, _MAX_SIZE).decode("ascii", errors="ignore")  # comments may be in any language
         except OSError as error:
             self._wrong(name, path, f"cannot be read: {error.strerror}")
             return None

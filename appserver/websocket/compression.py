@@ -29,7 +29,7 @@ MAX_STREAMS = 16
 """So many deflate streams may end within a frame: each one costs a new decompressor, and a copy of what follows it."""
 
 _TAIL = b"\x00\x00\xff\xff"
-"""What the sender leaves out at the end of each message (RFC 7692 section 7.2.1)."""
+"""The octets that the sender leaves out at the end of each message (RFC 7692 section 7.2.1)."""
 
 
 class Deflate(PerMessageDeflate):

@@ -43,7 +43,7 @@ MAX_QUEUED = 64 * 1024
 """Octets of messages that wait for the application before no more are read; one message may come on top."""
 
 MESSAGE_COST = 64
-"""What a waiting message counts besides its octets: empty ones take memory, too."""
+"""The size that a waiting message counts besides its octets: empty ones take memory, too."""
 
 FRAMES_PER_TURN = 1000
 """So many frames that are no message (pings, fragments) are read before others have their turn: about two milliseconds."""
@@ -78,7 +78,8 @@ class FrameProtocol(Protocol):
         self.held = self.tired = False
         self._max_size = max_size
         self._max_queue = max_queue
-        self._rest = b""  # octets that have not been read
+        self._rest = b""  # octets that have not been read, from `_position` on
+        self._position = 0
         self.violation: tuple[int, str] | None = None  # the code and the reason for which the session fails
         # The frame that is being read: its first octet, what is left of its payload, and the mask for that.
         self._head = 0
@@ -157,11 +158,16 @@ class FrameProtocol(Protocol):
         self.extensions.clear()
 
     def _read(self, data: bytes) -> None:
+        position = 0
         if self._rest:
-            data = self._rest + data
+            # The octets held are not copied again for each queue of messages that is taken from them.
+            if data:
+                data = self._rest[self._position :] + data
+            else:
+                data, position = self._rest, self._position
             self._rest = b""
         self.held = self.tired = False
-        position, size = 0, len(data)
+        size = len(data)
         messages = self.messages
         max_queue = self._max_queue
         budget = FRAMES_PER_TURN
@@ -172,10 +178,10 @@ class FrameProtocol(Protocol):
             if len(messages) >= max_queue or self.queued > MAX_QUEUED or not budget:
                 self.tired = not budget
                 self.held = True
-                self._rest = data[position:]
+                self._rest, self._position = data, position
                 return
             if size - position > 7 and not self._kind and (head := data[position]) in _MESSAGES:
-                # What most messages are: one frame of up to 64 KiB, all there. The rest is for `_read_header`.
+                # The usual case: one frame of up to 64 KiB, all there. The rest is for `_read_header`.
                 second = data[position + 1]
                 start = position + 6
                 end = start + second - 0x80
@@ -192,7 +198,7 @@ class FrameProtocol(Protocol):
             budget -= 1
             start = self._read_header(data, position)
             if not start:
-                self._rest = data[position:]
+                self._rest, self._position = data[position:], 0
                 return
             position = start
             if not self._left:

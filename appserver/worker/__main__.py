@@ -5,20 +5,32 @@ CHANNEL is the inherited descriptor of the channel to the master, BOOT that of a
 
 from __future__ import annotations
 
+import gc
 import sys
 
-from appserver.worker.messages import WITHOUT_PRELOAD, Channel, ZygoteBoot
-from appserver.worker.zygote import Zygote, exit_with
 
+def main() -> None:
+    """Run a zygote until the master lets go of it, and exit."""
+    # Imported modules stay: the collector would look through all of it several times and find nothing. Frozen, it is not
+    # written to by the collector of a worker either, and goes on being shared with it.
+    gc.disable()
+    from appserver.worker.ending import end_zygote
+    from appserver.worker.messages import WITHOUT_PRELOAD, Channel, ZygoteBoot
+    from appserver.worker.zygote import Zygote, exit_with
 
-def main(arguments: list[str]) -> int:
-    """Run a zygote until the master lets go of it; returns its exit code."""
-    channel, boot = int(arguments[0]), int(arguments[1])
-    with open(boot, "rb") as file:
-        file.seek(0)
-        text = file.read().decode()
-    return Zygote(Channel.from_fd(channel), ZygoteBoot.load(text), may_preload=WITHOUT_PRELOAD not in arguments).run()
+    gc.freeze()
+    gc.enable()
+
+    def run() -> int:
+        channel, boot = map(int, sys.argv[1:3])
+        with open(boot, "rb") as file:  # noqa: PTH123 - a descriptor
+            file.seek(0)
+            text = file.read().decode()
+        may_preload = WITHOUT_PRELOAD not in sys.argv
+        return Zygote(Channel.from_fd(channel), ZygoteBoot.load(text), may_preload=may_preload).run()
+
+    exit_with(run, end_zygote)
 
 
 if __name__ == "__main__":
-    exit_with(lambda: main(sys.argv[1:]))
+    main()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import traceback
 from typing import Literal
 
-from appserver.errors import ApplicationImportError, AppserverError
+from appserver.asgi.hints import unreadable
+from appserver.asgi.tracebacks import examine
+from appserver.errors import ApplicationImportError, AppserverError, StartupError
 from appserver.worker.messages import MAX_SUMMARY_LENGTH, MAX_TRACEBACK_LENGTH, BootFailed, shorten
 
 FailureKind = Literal["import", "startup", "bug"]
@@ -18,9 +19,11 @@ def describe_failure(error: AppserverError) -> BootFailed:
 
 
 def describe_bug(error: BaseException) -> BootFailed:
-    """The message for an error that appserver did not expect."""
+    """The message for an error that appserver did not expect; some come from files that this user may not read."""
+    if isinstance(error, ImportError | PermissionError) and (places := unreadable()):
+        return describe_failure(StartupError("\n  ".join([f"{type(error).__name__}: {error}", *places])))
     summary = f"a bug in appserver: {type(error).__name__}: {error}"
-    return _boot_failed("bug", summary, "".join(traceback.format_exception(error)), AppserverError.exit_code)
+    return _boot_failed("bug", summary, "".join(examine(error).format()), AppserverError.exit_code)
 
 
 def _boot_failed(kind: FailureKind, summary: str, trace: str, exit_code: int) -> BootFailed:

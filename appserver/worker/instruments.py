@@ -1,4 +1,4 @@
-"""What a worker shows of itself: its scoreboard slot with the heartbeat, its log, its access log."""
+"""The instruments of a worker: its scoreboard slot with the heartbeat, its log, its access log."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from appserver.telemetry.logs import configure, handle_loop_exceptions
 from appserver.telemetry.scoreboard import WorkerSlot
 from appserver.telemetry.serving import MAX_SERVING
 from appserver.telemetry.slot import HEARTBEAT_INTERVAL
+from appserver.worker.memory import CrowdMemory
 from appserver.worker.messages import Fork
 
 # Seconds between two flushes of the access log.
@@ -27,10 +28,11 @@ class Instruments:
         """Take the slot and open the logs. Raises SettingsError when a log file cannot be opened."""
         self.slot = slot
         self.server: Server | None = None
-        """Whose requests are shown, from the moment on that there is one."""
+        """The lifecycle whose requests are shown, from the moment on that there is one."""
         slot.begin(pid=os.getpid(), generation=generation)
         self.log_output = configure(settings.logging, process="worker", worker=order.number, generation=generation)
         self.log_output.start_writer()
+        self._memory = CrowdMemory()
         self._ended = threading.Event()
         self._reporter = threading.Thread(target=self._report_serving, name="appserver-serving", daemon=True)
         self.access_log: AccessLog | None = None
@@ -56,6 +58,12 @@ class Instruments:
         if self.access_log is not None:
             self.access_log.reopen()
 
+    def forget(self) -> None:
+        """Count nothing, and write none of the worker's lines: for a process forked from it."""
+        self.slot.leave()
+        if self.access_log is not None:
+            self.access_log.forget()
+
     def close(self) -> None:
         """Write out what is buffered, for a bounded time."""
         self._ended.set()
@@ -71,6 +79,7 @@ class Instruments:
         now = time.monotonic()
         self.slot.heartbeat(now, max(0.0, now - self._beat_due))
         self._show_losses()
+        self._memory.look(self.slot.connections, self.slot.take_most_connections(), now)
         self._beat_due = now + HEARTBEAT_INTERVAL
         self._loop.call_later(HEARTBEAT_INTERVAL, self._beat)
 

@@ -10,6 +10,11 @@ so a zygote or worker that reads end-of-file knows that the master is gone.
     master → worker    `Drain`, `ReopenLogs`, `ReportTasks` (with a descriptor: the file to write into), `RenewTLS` (as above)
     worker → master    `Ready` or `BootFailed`; `TasksReported` for each `ReportTasks`; `StoppedAccepting` in a drain
 
+The two directions differ in trust. Orders come from the master, which may do anything anyway. Reports come from processes
+that run the application as `workers.user`, which may be in the hands of an attacker: `Channel.receive_report` takes nothing
+but one whole message of known types, and never a descriptor. Whether it is that process's turn to say so is judged by
+`master.conversation`. `Forked` and `ForkRefused` say all that the supervisor wants to know, so they are its events.
+
 What a zygote needs to boot may be too much for a datagram: it is a `ZygoteBoot`, written to an anonymous file that the
 zygote inherits.
 """
@@ -22,7 +27,11 @@ import signal
 import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from math import isfinite
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from appserver.errors import ChannelError
+from appserver.supervision.events import Forked, ForkRefused
 
 DrainReason = Literal["reload", "stop", "recycle", "scale_down"]
 
@@ -74,22 +83,6 @@ class BootFailed:
     message: str
     traceback: str
     exit_code: int
-
-
-@dataclass(frozen=True, slots=True)
-class Forked:
-    """A worker runs as process `pid`, already a child of the master."""
-
-    worker: int
-    pid: int
-
-
-@dataclass(frozen=True, slots=True)
-class ForkRefused:
-    """The kernel did not give the zygote a process; `reason` is its error."""
-
-    worker: int
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,23 +144,31 @@ Message = (
 )
 
 _TYPES: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
+_FIELDS: dict[str, dict[str, Any]] = {name: get_type_hints(kind) for name, kind in _TYPES.items()}
+_LARGEST_INTEGER = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerGrant:
-    """A listening socket that the zygote inherits: its descriptor and the name that logs and metrics show."""
+    """A listening socket that the zygote inherits: its descriptor and the name that logs and metrics show.
+
+    `bound_here` says that the master has bound it, so that nobody else listens on it when the master is gone.
+    """
 
     fd: int
     name: str
     tls: bool = False
     proxy_protocol: bool = False
+    bound_here: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ZygoteBoot:
     """All that a zygote needs: `settings` as JSON, the descriptors it inherits, and the pid of the master.
 
+    `layout` says how the scoreboard is laid out, which the zygote does not read from where every worker can write.
     `tls` is the `Material` for listeners that encrypt, as JSON: the master may read the files, the zygote may not.
+    `stacks` is the descriptor of the file for the zygote's own stacks; -1: there is none.
     """
 
     master: int
@@ -176,6 +177,12 @@ class ZygoteBoot:
     scoreboard: int
     listeners: tuple[ListenerGrant, ...]
     tls: str | None = None
+    layout: str = ""
+    stacks: int = -1
+
+    def descriptors(self) -> list[int]:
+        """The inherited descriptors."""
+        return [self.scoreboard, *(grant.fd for grant in self.listeners)]
 
     def dump(self) -> str:
         return json.dumps(asdict(self))
@@ -224,7 +231,7 @@ class Channel:
             self._socket.send(data)
 
     def receive(self) -> tuple[Message, list[int]] | None:
-        """Return the next message and its descriptors (the caller's to close), or None at end-of-file.
+        """Return the master's next order and its descriptors (the caller's to close), or None at end-of-file.
 
         Raises BlockingIOError on a non-blocking end that has nothing. The other side may be of another version of
         appserver (after a re-exec): what this one does not know, a field or a whole message, is left out. So a field that
@@ -237,13 +244,32 @@ class Channel:
                 return None
             if not data:
                 return None
+            try:
+                message = decode(data)
+            except ChannelError:
+                close_all(fds)
+                raise
             for fd in fds:
                 os.set_inheritable(fd, False)
-            message = _decode(json.loads(data))
             if message is not None:
                 return message, fds
-            for fd in fds:
-                os.close(fd)
+            close_all(fds)
+
+    def receive_report(self) -> bytes | None:
+        """Return what a zygote or a worker has sent, for `decode`; None at end-of-file, or for what looks like one.
+
+        Raises BlockingIOError on a non-blocking end that has nothing, and ChannelError for what is longer than any message
+        and for descriptors. The latter are never taken: there is no room for them, so the kernel closes them (unix(7)).
+        """
+        try:
+            data, _, flags, _ = self._socket.recvmsg(MAX_MESSAGE_SIZE)
+        except ConnectionResetError:
+            return None
+        if flags & socket.MSG_CTRUNC:
+            raise ChannelError("it sends descriptors, for which nobody has asked")
+        if flags & socket.MSG_TRUNC:
+            raise ChannelError(f"it sends more than {MAX_MESSAGE_SIZE} octets as one message")
+        return data or None
 
     def detach(self) -> int:
         """Give the descriptor away; the channel is not to be used afterwards."""
@@ -253,11 +279,41 @@ class Channel:
         self._socket.close()
 
 
-def _decode(found: dict[str, Any]) -> Message | None:
-    kind = _TYPES.get(found["type"])
-    if kind is None:
-        return None
-    return kind(**{field.name: found[field.name] for field in fields(kind) if field.name in found})
+def decode(data: bytes) -> Message | None:
+    """Read one message; None if it is of a type that this version does not know. Raises ChannelError if it is none at all."""
+    try:
+        found = json.loads(data)
+        name = found["type"]
+        if name not in _TYPES and isinstance(name, str):
+            return None
+        kind = _TYPES[name]
+        content = {field.name: _read(name, field.name, found) for field in fields(kind) if field.name in found}
+        return kind(**content)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise ChannelError(f"it sends what is no message: {shorten(repr(data), 200)}") from error
+
+
+def _read(kind: str, name: str, found: dict[str, Any]) -> Any:
+    """The value of a field. Raises ValueError if it is not of the field's type."""
+    value, wanted = found[name], _FIELDS[kind][name]
+    if get_origin(wanted) is Literal:
+        fits = isinstance(value, str) and value in get_args(wanted)
+    elif wanted is float:
+        fits = type(value) in (int, float) and abs(value) <= _LARGEST_INTEGER and isfinite(value)
+    elif wanted is int:
+        fits = type(value) is int and abs(value) <= _LARGEST_INTEGER
+    else:
+        fits = type(value) is wanted
+    if not fits:
+        raise ValueError(f"{kind}.{name} is not to be {value!r}")
+    # JSON may hold halves of surrogate pairs, which nothing that is written can.
+    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+
+
+def close_all(fds: Sequence[int]) -> None:
+    """Close the descriptors that came with a message which nobody has a use for."""
+    for fd in fds:
+        os.close(fd)
 
 
 def write_file(name: str, text: str) -> int:

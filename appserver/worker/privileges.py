@@ -1,4 +1,4 @@
-"""What a zygote gives up, and the limits it takes, before any of the application's code runs."""
+"""The privileges that a zygote gives up, and the limits it takes, before any of the application's code runs."""
 
 from __future__ import annotations
 

@@ -9,30 +9,34 @@ channel (the master is gone), and SIGTERM (somebody ends this one worker).
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import faulthandler
+import math
 import os
 import signal
-import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from setproctitle import setproctitle
-
 from appserver.asgi.lifespan import Lifespan
-from appserver.asgi.loader import load_application
+from appserver.asgi.loader import import_application
+from appserver.asgi.trio import TrioAdapter
 from appserver.asgi.types import ASGIApplication
+from appserver.asgi.wsgi import WSGIAdapter
 from appserver.engine import session as _session  # noqa: F401 - in time: imported by the zygote, shared by the workers
 from appserver.engine.listener import Listener
 from appserver.engine.server import Server
 from appserver.errors import AppserverError, StartupError
 from appserver.settings import Settings
+from appserver.telemetry.log_config import LogConfig, application_logging
 from appserver.telemetry.logs import get_logger
 from appserver.telemetry.scoreboard import Scoreboard, WorkerState
 from appserver.telemetry.task_stacks import describe_stack, describe_tasks
+from appserver.titles import call_worker
 from appserver.tls import Material, ServerTLS
+from appserver.worker.children import Guard
+from appserver.worker.ending import EXIT_GRACE, Ending
 from appserver.worker.failure import describe_bug, describe_failure
 from appserver.worker.instruments import Instruments
 from appserver.worker.messages import (
@@ -50,12 +54,14 @@ from appserver.worker.messages import (
     ZygoteBoot,
     read_file,
 )
+from appserver.worker.obstacles import Descriptors, shared_state
+from appserver.worker.orphans import shut_down, when_exited
 
 # When nobody can connect any more, clients in the middle of a TCP handshake still get to its end: so many seconds later
 # a worker looks into the backlog for the last time. In a reload there is no such moment: the next worker takes them.
 HANDSHAKE_TIME = 0.1
 
-# What cancelled tasks get to end themselves, in seconds. Part of the time that the master allows for a drain.
+# Time for cancelled tasks to end, in seconds. Part of the time that the master allows for a drain.
 CANCELLATION_GRACE = 1.0
 
 # glibc takes a block of 128 KiB or more from the kernel, and gives each back as soon as it is free, as it does with the end
@@ -76,7 +82,7 @@ FAREWELLS = {
 
 @dataclass(frozen=True, slots=True)
 class Inheritance:
-    """What a zygote has ready for its workers: made once, its memory is shared by all, and a fork is all that is left.
+    """The objects that a zygote has ready for its workers: made once, its memory is shared by all, and a fork is all that is left.
 
     `application` is None unless it is preloaded, `tls` unless a listener encrypts.
     """
@@ -85,6 +91,7 @@ class Inheritance:
     settings: Settings
     scoreboard: Scoreboard
     make_loop: Callable[[], asyncio.AbstractEventLoop]
+    log_config: LogConfig
     application: ASGIApplication | None
     tls: ServerTLS | None = None
 
@@ -97,13 +104,21 @@ def run(order: Fork, channel: Channel, stacks: int, inherited: Inheritance) -> i
     # Both work while Python code does not: the one when the loop is blocked, the other on SIGSEGV and its kind.
     faulthandler.register(STACKS_SIGNAL, file=stacks, all_threads=True)
     faulthandler.enable(file=stacks, all_threads=True)
+    if inherited.boot.stacks >= 0:
+        os.close(inherited.boot.stacks)
     bytes(LARGE_BLOCK)  # and freed; no page of it has been touched
     generation = inherited.boot.generation
-    setproctitle(f"appserver: worker {order.number} g{generation}")
+    call_worker(order.number, generation)
+    guard = Guard(f"appserver: child of worker {order.number} g{generation}")
+    guard.stand()
     try:
         slot = inherited.scoreboard.slot(order.number - 1)
         instruments = Instruments(inherited.settings, order, generation, slot)
+        guard.on_fork(instruments.forget)
+        before = Descriptors.now()
         loop = inherited.make_loop()
+        held = (channel.fileno(), stacks, *inherited.boot.descriptors(), *shared_state(before))
+        guard.keep(lambda: held)
     except AppserverError as error:
         channel.send(failure := describe_failure(error))
         return failure.exit_code
@@ -111,22 +126,14 @@ def run(order: Fork, channel: Channel, stacks: int, inherited: Inheritance) -> i
         channel.send(failure := describe_bug(error))
         return failure.exit_code
     asyncio.set_event_loop(loop)
-    worker = Worker(loop, channel, inherited.settings, inherited.boot, instruments, inherited.tls)
+    worker = Worker(loop, channel, inherited.settings, inherited.boot, instruments, inherited.tls, guard)
+    ending = Ending(instruments.close)
+    code = AppserverError.exit_code
     try:
-        return worker.live(inherited.application)
+        code = worker.live(inherited.application, inherited.log_config)
     finally:
-        try:
-            run_exit_functions()
-        finally:
-            instruments.close()
-
-
-def run_exit_functions() -> None:
-    """Do what the application may count on at the end of any program, in a process that ends by `os._exit`."""
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):  # the application may have put anything there
-        with contextlib.suppress(Exception):
-            stream.flush()
+        ending.run(worker.left(), code)
+    return code
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
@@ -143,7 +150,7 @@ def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 class Worker:
-    """What runs inside a worker's event loop."""
+    """The part of a worker that runs inside its event loop."""
 
     def __init__(
         self,
@@ -153,8 +160,11 @@ class Worker:
         boot: ZygoteBoot,
         instruments: Instruments,
         tls: ServerTLS | None,
+        guard: Guard,
     ) -> None:
         self._tls = tls
+        self._guard = guard
+        self._pid = os.getpid()
         self._loop = loop
         self._channel = channel
         self._settings = settings
@@ -162,31 +172,49 @@ class Worker:
         self._instruments = instruments
         self._log = get_logger("appserver.worker")
         self._stop: asyncio.Future[Drain] = loop.create_future()
+        self._drained_by = -math.inf  # until then it may drain, as time.monotonic()
+        self._accepting = True
+        self._orphaned = False
+        self._trio: TrioAdapter | None = None  # where the application runs, if it is written for trio
+        self._exit_code = 0
 
-    def live(self, application: ASGIApplication | None) -> int:
+    def left(self) -> float:
+        """How many seconds are left for the end, of those for the drain."""
+        return max(EXIT_GRACE, self._drained_by - time.monotonic())
+
+    def live(self, application: ASGIApplication | None, log_config: LogConfig) -> int:
         """Run the event loop for a whole life (see `run`); returns the exit code.
 
         A task of the application that raises SystemExit takes the loop down with it (as asyncio has it), whatever is
-        being served. What it asks for is the end of the process: that is what it gets, but in order.
+        being served. It asks for the end of the process, and gets it, but in order.
         """
-        life = self._loop.create_task(self.run(application))
-        while True:
-            try:
-                return self._loop.run_until_complete(life)
-            except (SystemExit, KeyboardInterrupt) as error:
-                if life.done():
-                    raise
-                self._log.error("application ended the worker", detail="in a task of its own", exc_info=error)
-                self._stop_with(Drain("stop", self._settings.shutdown.linger))
-
-    async def run(self, application: ASGIApplication | None) -> int:
-        """Boot, serve until told to stop, drain; returns the exit code. Imports the application unless it is given."""
         self._instruments.start(self._loop)
         self._channel.set_blocking(False)
         self._loop.add_reader(self._channel.fileno(), self._receive)
         self._loop.add_signal_handler(signal.SIGTERM, self._stop_with, Drain("stop", self._settings.shutdown.linger))
         try:
-            application = application or load_application(self._settings.app)
+            if application is None:
+                around = application_logging(log_config)
+                application = import_application(self._settings.app, self._loop, around)
+        except AppserverError as error:
+            return self._fail(describe_failure(error))
+        except Exception as error:  # noqa: BLE001 - a bug of ours has to reach the master, or it waits for boot_timeout
+            return self._fail(describe_bug(error))
+        life = self._loop.create_task(self.run(application))
+        while True:
+            try:
+                return self._loop.run_until_complete(life)
+            except (SystemExit, KeyboardInterrupt) as error:
+                if life.done() or os.getpid() != self._pid:
+                    raise
+                self._log.error("application ended the worker", detail="in a task of its own", exc_info=error)
+                self._stop_with(Drain("stop", self._settings.shutdown.linger))
+
+    async def run(self, application: ASGIApplication) -> int:
+        """Start the application, serve until told to stop, drain; returns the exit code."""
+        try:
+            if isinstance(application, TrioAdapter):
+                await self._start_trio(application)
             lifespan = Lifespan(application, self._settings.app.lifespan, get_logger("appserver.lifespan"))
             if not await self._start_up(lifespan):
                 return 0
@@ -201,8 +229,23 @@ class Worker:
         self._instruments.slot.state = WorkerState.DRAINING
         await self._finish(server, drain)
         await self._shut_down(lifespan)
+        if self._trio is not None and not await self._trio.end(CANCELLATION_GRACE):
+            self._log.warning("tasks of trio go on", stack=self._trio.describe_tasks(calls=True))
         await self._cancel_what_is_left()
-        return 0
+        return self._exit_code
+
+    async def _start_trio(self, adapter: TrioAdapter) -> None:
+        before = Descriptors.now()
+        await adapter.start(self._trio_crashed)
+        self._trio = adapter
+        held = shared_state(before)
+        self._guard.keep(lambda: held)
+
+    def _trio_crashed(self, error: BaseException) -> None:
+        """Trio cannot run anything any more: end, and let the master know that it was a crash."""
+        self._log.error("trio has crashed", advice="this worker ends, and is replaced", exc_info=error)
+        self._exit_code = AppserverError.exit_code
+        self._stop_with(Drain("stop", 0.0))
 
     async def _start_up(self, lifespan: Lifespan) -> bool:
         """Run the lifespan start-up; False if the worker was told to stop meanwhile."""
@@ -213,13 +256,14 @@ class Worker:
             startup.result()
             return True
         startup.cancel()
-        await lifespan.cancel()
+        await lifespan.cancel(self._settings.workers.lifespan_timeout)
         return False
 
     def _serve(self, application: ASGIApplication, lifespan: Lifespan) -> Server:
         server = Server(
             application,
             http=self._settings.http,
+            http2=self._settings.http2,
             websocket=self._settings.websocket,
             workers=self._settings.workers,
             root_path=self._settings.app.root_path,
@@ -233,6 +277,9 @@ class Worker:
             tls=self._tls,
         )
         self._instruments.server = server
+        if isinstance(application, WSGIAdapter):
+            application.report_to(self._instruments.slot)
+        self._guard.keep(server.descriptors)
         server.start(
             [
                 Listener.from_fd(grant.fd, grant.name, tls=grant.tls, proxy_protocol=grant.proxy_protocol)
@@ -244,12 +291,15 @@ class Worker:
     async def _finish(self, server: Server, drain: Drain) -> None:
         """Drain the server; at `graceful_timeout`, say what is still running, and cancel it."""
         limit = self._settings.workers.graceful_timeout
+        self._drained_by = time.monotonic() + limit
         server.begin_drain(
             drain.linger, FAREWELLS.get(drain.reason, FAREWELLS["stop"]), accepting=drain.reason == "stop"
         )
         if drain.reason == "stop":
             await asyncio.sleep(min(HANDSHAKE_TIME, limit))
             server.stop_accepting()
+            self._accepting = False
+            self._refuse_if_orphaned()
         self._send(StoppedAccepting())
         try:
             async with asyncio.timeout(limit):
@@ -277,10 +327,10 @@ class Worker:
             async with asyncio.timeout(limit):
                 await lifespan.shutdown()
         except TimeoutError:
-            self._log.error(
-                "lifespan shutdown cut off", reason=f"took longer than workers.lifespan_timeout ({limit:g} s)"
-            )
-            await lifespan.cancel()
+            reason = f"took longer than workers.lifespan_timeout ({limit:g} s)"
+            stack = "" if lifespan.task is None else describe_stack(lifespan.task)
+            self._log.error("lifespan shutdown cut off", reason=reason, stack=stack)
+            await lifespan.cancel(CANCELLATION_GRACE)
 
     async def _cancel_what_is_left(self) -> None:
         """Cancel the tasks that the application has left running, as `asyncio.run` does, but wait no longer than a moment."""
@@ -299,8 +349,7 @@ class Worker:
         if received is None:
             # The lifeline. A master that lives may let go, too: of a worker whose zygote died before it had named it.
             self._loop.remove_reader(self._channel.fileno())
-            if os.getppid() != self._boot.master:
-                self._log.warning("master is gone", advice="this worker finishes what it is serving, and exits")
+            when_exited(self._boot.master, self._loop, self._master_gone)
             self._stop_with(Drain("stop", self._settings.shutdown.linger))
         elif isinstance(received[0], Drain):
             self._stop_with(received[0])
@@ -313,9 +362,26 @@ class Worker:
         elif isinstance(received[0], ReportTasks):
             self._report_tasks(received[0], received[1][0])
 
+    def _master_gone(self) -> None:
+        self._log.warning("master is gone", advice="this worker finishes what it is serving, and exits")
+        self._orphaned = True
+        self._refuse_if_orphaned()
+
+    def _refuse_if_orphaned(self) -> None:
+        """Have the kernel refuse connections, as the master does in a stop, when workers take none any more.
+
+        Until the last worker has gone, clients would be kept waiting for nobody, and the port kept from the next master.
+        """
+        if self._orphaned and not self._accepting:
+            for grant in self._boot.listeners:
+                if grant.bound_here:
+                    shut_down(grant.fd)
+
     def _report_tasks(self, order: ReportTasks, file: int) -> None:
         with open(file, "w", encoding="utf-8", errors="replace") as output:
             output.write(describe_tasks(self._loop))
+            if self._trio is not None:
+                output.write(f"\n{self._trio.describe_tasks()}")
         self._send(TasksReported(order.serial))
 
     def _stop_with(self, drain: Drain) -> None:

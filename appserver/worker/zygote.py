@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import faulthandler
 import gc
 import os
 import select
 import signal
-import threading
+import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
 
-from setproctitle import setproctitle
-
-from appserver.asgi.loader import load_application
+from appserver import leftovers
+from appserver.asgi.loader import import_application
+from appserver.asgi.tracebacks import examine
 from appserver.asgi.types import ASGIApplication
 from appserver.errors import AppserverError
 from appserver.settings import Settings
+from appserver.supervision.events import Forked, ForkRefused
+from appserver.telemetry.log_config import LogConfig, application_logging
 from appserver.telemetry.logs import LogOutput, configure, get_logger
 from appserver.telemetry.scoreboard import Scoreboard
+from appserver.titles import call_zygote
 from appserver.tls import Material, ServerTLS
-from appserver.worker import privileges, process
+from appserver.worker import obstacles, privileges, process
+from appserver.worker.children import Guard, ignore_signal
 from appserver.worker.failure import describe_bug, describe_failure
+from appserver.worker.files import flush_open_files, flush_streams, write_lines_at_once
 from appserver.worker.messages import (
+    STACKS_SIGNAL,
     Channel,
     Fork,
-    Forked,
-    ForkRefused,
     Imported,
     PreloadGivenUp,
     RenewTLS,
@@ -36,9 +40,14 @@ from appserver.worker.messages import (
     ZygoteBoot,
     read_file,
 )
+from appserver.worker.orphans import exits
 
 # How long workers get, on top of their own drain, before a zygote that has lost its master kills them. In seconds.
-ORPHAN_MARGIN = 2.0
+ORPHAN_MARGIN = 5.0
+
+# A master that has died is gone so many seconds after the end-of-file on its channels. One that lives waits as long for a zygote
+# whose workers have left processes running.
+DEATH_TIME = 0.2
 
 
 # Young objects that may gather before the collector looks at them. At Python's default, 700 (2,000 since 3.13), a worker
@@ -56,7 +65,7 @@ class Zygote:
         self._boot = boot
         self._may_preload = may_preload
         self._settings = Settings.model_validate_json(boot.settings)
-        self._scoreboard = Scoreboard.attach(boot.scoreboard)
+        self._scoreboard = Scoreboard.attach(boot.scoreboard, boot.layout)
         self._application: ASGIApplication | None = None
         self._workers: list[int] = []  # pidfds
         self._log_output: LogOutput | None = None
@@ -65,14 +74,27 @@ class Zygote:
     def run(self) -> int:
         """Boot, then fork workers as asked until the master closes the channel; returns the exit code."""
         _ignore_signals()
+        if self._boot.stacks >= 0:
+            # Until the worker has a file of its own, its stacks go here, too: without a handler the signal would end it.
+            faulthandler.register(STACKS_SIGNAL, file=self._boot.stacks, all_threads=True)
+            faulthandler.enable(file=self._boot.stacks, all_threads=True)
+        write_lines_at_once()
+        self._guard = Guard(f"appserver: child of zygote g{self._boot.generation}")
+        self._guard.keep(self._descriptors)
+        self._guard.stand()
+        for fd in self._descriptors():
+            os.set_inheritable(fd, False)
         gc.set_threshold(COLLECTOR_THRESHOLD, *gc.get_threshold()[1:])
-        setproctitle(f"appserver: zygote g{self._boot.generation}")
+        call_zygote(self._boot.generation)
         try:
             self._log_output = configure(self._settings.logging, process="zygote", generation=self._boot.generation)
             if self._boot.tls is not None:
                 # Once for all workers: they share what resumes a session, too (RFC 8446 section 2.2).
-                self._tls = ServerTLS(self._settings.tls, Material.load(self._boot.tls))
+                self._tls = ServerTLS(
+                    self._settings.tls, Material.load(self._boot.tls), http2=self._settings.http2.enabled
+                )
             # While everything that appserver needs may still be read.
+            self._log_config = LogConfig.read(self._settings.logging)
             self._make_loop = process.loop_factory(self._settings.workers.loop)
             privileges.drop(self._settings.workers)
             imported = self._preload()
@@ -82,30 +104,34 @@ class Zygote:
         except Exception as error:  # noqa: BLE001 - a bug of ours has to reach the master as well, or it waits for boot_timeout
             self._channel.send(describe_bug(error))
             return AppserverError.exit_code
-        for fd in (self._channel.fileno(), self._boot.scoreboard, *(grant.fd for grant in self._boot.listeners)):
-            os.set_inheritable(fd, False)
         self._channel.send(imported)
         if isinstance(imported, Imported):
             self._serve()
         self._channel.close()
         return 0
 
+    def _descriptors(self) -> list[int]:
+        """The resources of a zygote that only its workers may have."""
+        stacks = [] if self._boot.stacks < 0 else [self._boot.stacks]
+        return [self._channel.fileno(), *stacks, *self._boot.descriptors()]
+
     def _preload(self) -> Imported | PreloadGivenUp:
         """Import the application if `preload` is on; give up if that leaves behind what does not survive a fork.
 
-        A thread does not, but the locks that it holds do: a worker forked from such a zygote may hang at any time. An
-        event loop would be the same one in every worker. The only clean state is that of a process which has not imported
-        the application.
+        That is a thread, an event loop, or a connection, which all workers would read from (see `obstacles`). The only clean
+        state is that of a process which has not imported the application.
         """
         if not (self._may_preload and self._settings.workers.preload):
             return Imported(preloaded=False)
-        application = load_application(self._settings.app)
-        if obstacles := _threads() or _event_loops():
+        before = obstacles.Descriptors.now()
+        application = self._import()
+        flush_open_files()
+        if found := obstacles.find(before):
             get_logger("appserver.worker").warning(
                 "preload given up",
-                reason="what the application starts while it is imported does not survive a fork",
-                obstacles=obstacles,
-                advice="start it in the lifespan start-up, or set workers.preload = false",
+                reason="what the application opens or starts while it is imported does not survive a fork",
+                obstacles=found,
+                advice="open and start it in the lifespan start-up, or set workers.preload = false",
             )
             return PreloadGivenUp()
         self._application = application
@@ -113,6 +139,19 @@ class Zygote:
         gc.collect()
         gc.freeze()
         return Imported(preloaded=True)
+
+    def _import(self) -> ASGIApplication:
+        """Import the application as a worker would, with an event loop to find; it stays open if the application keeps it."""
+        loop = self._make_loop()
+        loop.run_until_complete(asyncio.sleep(0))  # what uvloop makes when it runs for the first time refers to it
+        references = sys.getrefcount(loop)
+        try:
+            return import_application(self._settings.app, loop, application_logging(self._log_config))
+        finally:
+            asyncio.set_event_loop(None)
+            gc.collect()
+            if sys.getrefcount(loop) <= references:
+                loop.close()
 
     def _serve(self) -> None:
         while (received := self._channel.receive()) is not None:
@@ -129,9 +168,11 @@ class Zygote:
 
     def _fork(self, order: Fork, channel: Channel, stacks: int) -> None:
         """Fork twice: the process in between exits at once, and the worker becomes a child of the subreaper."""
+        flush_streams()
         reader, writer = os.pipe()
         try:
-            between = os.fork()
+            with self._guard.lowered():
+                between = os.fork()
         except OSError as error:
             between = -1
             os.write(writer, b"-%d" % (error.errno or errno.EAGAIN))
@@ -167,9 +208,15 @@ class Zygote:
         for pidfd in self._workers:
             os.close(pidfd)
         inheritance = process.Inheritance(
-            self._boot, self._settings, self._scoreboard, self._make_loop, self._application, self._tls
+            self._boot,
+            self._settings,
+            self._scoreboard,
+            self._make_loop,
+            self._log_config,
+            self._application,
+            self._tls,
         )
-        exit_with(lambda: process.run(order, channel, stacks, inheritance))
+        exit_with(lambda: process.run(order, channel, stacks, inheritance), flush_streams)
 
     def _outlive_workers(self) -> None:
         """The master let go: wait for the workers that are left, and kill those that do not come to an end.
@@ -186,10 +233,12 @@ class Zygote:
             remaining = [pidfd for pidfd in remaining if not _has_exited(pidfd)]
         for pidfd in remaining:
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        if leftovers.of_this_group() and exits(self._boot.master, DEATH_TIME):
+            leftovers.end(leftovers.of_this_group)  # the master would have: it has died
 
 
-def exit_with(body: Callable[[], int]) -> None:
-    """End this process with the code that `body` returns, whatever happens in it.
+def exit_with(body: Callable[[], int], at_end: Callable[[], None]) -> None:
+    """End this process with the code that `body` returns, whatever happens in it; `at_end` comes in any case.
 
     A worker must never unwind into the zygote's frames, by SystemExit for example. And nobody needs the interpreter to be
     taken apart, which would be the longest part of a stop.
@@ -197,11 +246,11 @@ def exit_with(body: Callable[[], int]) -> None:
     code = 70
     try:
         code = body()
-    except BaseException:  # noqa: BLE001 - see above
-        traceback.print_exc()
+    except BaseException as error:  # noqa: BLE001 - see above
+        print(*examine(error).format(), sep="", end="", file=sys.stderr)  # noqa: T201
     finally:
         try:
-            process.run_exit_functions()
+            at_end()
         finally:
             os._exit(code)
 
@@ -221,23 +270,10 @@ def _has_exited(pidfd: int) -> bool:
     return gone
 
 
-def _threads() -> list[str]:
-    """The threads of this process but the main one; those of C libraries the kernel can only count."""
-    threads = [f"thread {thread.name!r}" for thread in threading.enumerate() if thread is not threading.main_thread()]
-    unnamed = len(os.listdir("/proc/self/task")) - 1
-    return threads or ([f"{unnamed} threads started outside Python"] if unnamed else [])
-
-
-def _event_loops() -> list[str]:
-    """The open event loops. Types are asked, not instances: those may be proxies that come to life when they are asked."""
-    loops = (found for found in gc.get_objects() if issubclass(type(found), asyncio.AbstractEventLoop))
-    return [f"event loop {loop!r}" for loop in loops if not loop.is_closed()]
-
-
 def _ignore_signals() -> None:
     """A zygote ends by its channel only: a service manager that signals the whole group must not cut the drain short.
 
     A handler that does nothing, not SIG_IGN: that would be inherited by every program that the application starts.
     """
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, ignore_signal)

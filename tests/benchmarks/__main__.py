@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tests.benchmarks.applications import FILES
+from tests.benchmarks.load import PACKAGES, program
 from tests.benchmarks.measurement import Sample, measure
 from tests.benchmarks.report import table
 from tests.benchmarks.servers import APPSERVER, FLOOR, NGINX, PEERS, ROOT, install
@@ -22,9 +23,10 @@ from tests.benchmarks.workloads import WORKLOADS, Workload
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks and print the table; 1 if a request to appserver failed."""
     options = _parser().parse_args(arguments)
-    if shutil.which("wrk") is None:
-        sys.exit("the benchmarks need wrk (Debian package wrk)")
     workloads = [workload for workload in WORKLOADS if workload.name in options.only]
+    for needed in sorted({program(workload) for workload in workloads}):
+        if shutil.which(needed) is None:
+            sys.exit(f"these benchmarks need {needed} (Debian package {PACKAGES.get(needed, needed)})")
     servers = [APPSERVER, FLOOR, *(peer for peer in PEERS if peer.name in options.peers)]
     if shutil.which("nginx"):
         servers.append(NGINX)

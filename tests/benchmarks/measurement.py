@@ -1,4 +1,4 @@
-"""One measurement: a server on one core, wrk on the other, and the CPU time of the server's process tree per request.
+"""One measurement: a server on one core, its load on the other, and the CPU time of the server's process tree per request.
 
 CPU time per request is what holds on a machine that others use too: a neighbour makes a server slower, but hardly lets
 it spend more time on a request.
@@ -6,21 +6,21 @@ it spend more time on a request.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import ssl
 import subprocess
-import sys
 import tempfile
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from tests.benchmarks import http2_client
+from tests.benchmarks.load import load, pinned
 from tests.benchmarks.servers import ROOT, Run, Server, environment
 from tests.benchmarks.workloads import Workload
 from tests.support import processes
@@ -57,16 +57,14 @@ def measure(server: Server, python: str, workload: Workload, seconds: float) -> 
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         run = Run(python, free_port(), workload, directory)
-        script = directory / "wrk.lua"
-        script.write_text(workload.script)
         if workload.tls:
             authority = Authority()
             authority.write(directory)
             authority.issue("localhost").write(directory)
         with _running(server, run, server_core) as pid:
-            _load(run, script, WARM_UP, client_core)
+            load(run, WARM_UP, client_core)
             before = processes.tree_cpu_seconds(pid)
-            report = _load(run, script, seconds, client_core)
+            report = load(run, seconds, client_core)
             cpu = processes.tree_cpu_seconds(pid) - before
     cpu_us = cpu / max(report["requests"], 1) * 1e6
     return Sample(
@@ -82,13 +80,9 @@ def measure(server: Server, python: str, workload: Workload, seconds: float) -> 
 
 
 def cores() -> tuple[int, int]:
-    """A core for the server and one for wrk; the same one where there is no other."""
+    """A core for the server and one for the load; the same one where there is no other."""
     usable = sorted(os.sched_getaffinity(0))
     return usable[0], usable[-1]
-
-
-def _pinned(core: int) -> Callable[[], None]:
-    return lambda: os.sched_setaffinity(0, {core})
 
 
 @contextmanager
@@ -103,7 +97,7 @@ def _running(server: Server, run: Run, core: int) -> Iterator[int]:
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=_pinned(core),  # noqa: PLW1509 - the harness has one thread
+            preexec_fn=pinned(core),  # noqa: PLW1509 - the harness has one thread
         )
         try:
             eventually(lambda: _answers(run, process, output), f"{server.name} answers", timeout=30)
@@ -126,7 +120,12 @@ def _answers(run: Run, process: subprocess.Popen[bytes], output: IO[bytes]) -> b
     try:
         if run.workload.tls:
             return _answers_encrypted(run)
-        return Address("127.0.0.1", run.port).request(run.workload.method, run.workload.path).status == 200
+        address = Address("127.0.0.1", run.port)
+        if run.workload.http2:  # gunicorn takes nothing else where it takes that in clear text
+            with address.connect() as connection:
+                body = b"x" if run.workload.body_size else b""  # without any, uvicorn does not tell the application so
+                return http2_client.request(connection, run.workload.path, body) == "200"
+        return address.request(run.workload.method, run.workload.path).status == 200
     except OSError:
         return False
 
@@ -136,42 +135,6 @@ def _answers_encrypted(run: Run) -> bool:
     context.check_hostname = False
     with urllib.request.urlopen(run.url, timeout=5, context=context) as response:
         return bool(response.status == 200)
-
-
-def _load(run: Run, script: Path, seconds: float, core: int) -> dict[str, float]:
-    """Put the server under load; the report."""
-    return (_websocket if run.workload.message_size else _wrk)(run, script, seconds, core)
-
-
-def _websocket(run: Run, _script: Path, seconds: float, core: int) -> dict[str, float]:
-    workload = run.workload
-    options = [f"--sessions={workload.connections}", f"--size={workload.message_size}", f"--seconds={seconds}"]
-    options += ["--compressed"] if workload.compressed else []
-    finished = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.websocket_load", str(run.port), *options],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-        preexec_fn=_pinned(core),
-    )
-    report: dict[str, float] = json.loads(finished.stdout)
-    return report
-
-
-def _wrk(run: Run, script: Path, seconds: float, core: int) -> dict[str, float]:
-    """Run wrk; its report as the script of the workload prints it."""
-    # wrk takes whole seconds only.
-    options = ["-t1", f"-c{run.workload.connections}", f"-d{max(1, round(seconds))}s", "-s", str(script)]
-    finished = subprocess.run(
-        ["wrk", *options, run.url],
-        check=True,
-        capture_output=True,
-        text=True,
-        preexec_fn=_pinned(core),
-    )
-    report: dict[str, float] = json.loads(finished.stdout.splitlines()[-1])
-    return report
 
 
 def free_port() -> int:

@@ -3,6 +3,7 @@
 One worker, and the growth of the memory (PSS, proc(5)) of the whole process tree from when it has answered some requests:
 
 - *idle*: KB for each of 5,000 keep-alive connections that have had one answer each and now wait;
+- *idle h2*: the same for connections of HTTP/2 in clear text, and how many of HTTP/1.1 one of them costs;
 - *session*: the same for WebSocket sessions, with compression agreed on, that have had one message each way;
 - *unread*: MB for a client that asks for 1 GiB and reads nothing of it;
 - *unheard*: MB for a client that uploads 1 GiB to an application that does not read it.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import resource
 import statistics
 import sys
@@ -20,16 +22,17 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.benchmarks import websocket_load
+from tests.benchmarks import http2_client, websocket_load
 from tests.benchmarks.measurement import free_port
 from tests.benchmarks.servers import APPSERVER, PEERS, ROOT, Run, Server, install
-from tests.benchmarks.trees import memory, running, wait_for_answer
+from tests.benchmarks.trees import memory, running, wait_for_answer, wait_until
 from tests.benchmarks.workloads import Workload
 from tests.support.address import Address
 
 WORKLOAD = Workload(
     "memory", "connections that cost", application="tests.benchmarks.applications:burden", message_size=len("hello")
 )
+HTTP2_WORKLOAD = dataclasses.replace(WORKLOAD, streams=1)
 HANDSHAKE = websocket_load.HANDSHAKE.format(websocket_load.OFFER).encode()
 MESSAGE = b"\x81\x85" + bytes(4) + b"hello"
 REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
@@ -41,7 +44,7 @@ SETTLED = 1.0
 """Seconds after which the memory of a tree is looked at."""
 PATIENCE = 3.0
 """Seconds without progress after which a server is taken to read, or to write, no more."""
-LAYOUT = "{:<22}{:>14}{:>10}{:>16}{:>10}{:>14}{:>14}"
+LAYOUT = "{:<12}{:>14}{:>8}{:>13}{:>8}{:>10}{:>13}{:>8}{:>12}{:>13}"
 
 
 def main() -> int:
@@ -59,11 +62,24 @@ def main() -> int:
     for _ in range(options.rounds):
         for server in servers:
             figures[server.name].append(_measure(server, install(server, options.cache), options.connections))
-    print(LAYOUT.format("server", "idle, KB each", "ratio", "session, KB", "ratio", "unread, MB", "unheard, MB"))
-    own_idle, own_session, *_ = _medians(figures[APPSERVER.name])
+    titles = (
+        "idle, KB each",
+        "ratio",
+        "idle h2, KB",
+        "ratio",
+        "to idle",
+        "session, KB",
+        "ratio",
+        "unread, MB",
+        "unheard, MB",
+    )
+    print(LAYOUT.format("server", *titles))
+    own_idle, own_http2, own_session, *_ = _medians(figures[APPSERVER.name])
     for name, rounds in figures.items():
-        idle, session, unread, unheard = _medians(rounds)
-        each = [f"{idle / 1e3:.1f}", f"{own_idle / idle:.2f}", f"{session / 1e3:.1f}", f"{own_session / session:.2f}"]
+        idle, http2, session, unread, unheard = _medians(rounds)
+        each = [f"{idle / 1e3:.1f}", f"{own_idle / idle:.2f}"]
+        each += [f"{http2 / 1e3:.1f}", f"{own_http2 / http2:.2f}", f"{http2 / idle:.2f}"]
+        each += [f"{session / 1e3:.1f}", f"{own_session / session:.2f}"]
         print(LAYOUT.format(name, *each, f"{unread / 1e6:.1f}", f"{unheard / 1e6:.1f}"))
     return 0
 
@@ -76,6 +92,7 @@ def _measure(server: Server, python: str, connections: int) -> list[float]:
     """Octets for each idle connection and session, for the client that does not read, and for the one that is not read."""
     return [
         _growth(server, python, lambda address: _idle(address, connections)) / connections,
+        _growth_http2(server, python, connections) / connections,
         _growth(server, python, lambda address: _sessions(address, connections)) / connections,
         _growth(server, python, _unread),
         _growth(server, python, _unheard),
@@ -101,6 +118,36 @@ def _growth(server: Server, python: str, burden: Burden) -> int:
             with burden(address):
                 time.sleep(SETTLED)
                 return memory(session) - before
+
+
+def _growth_http2(server: Server, python: str, connections: int) -> int:
+    """By how many octets a fresh server grows under connections of HTTP/2."""
+    with tempfile.TemporaryDirectory() as directory:
+        run = Run(python, free_port(), HTTP2_WORKLOAD, Path(directory))
+        address = Address("127.0.0.1", run.port)
+        with running(server.command(run)) as session:
+            wait_until(lambda: _speaks_http2(address), server.name)
+            with _idle_http2(address, WARM_UP):
+                pass
+            time.sleep(SETTLED)
+            before = memory(session)
+            with _idle_http2(address, connections):
+                time.sleep(SETTLED)
+                return memory(session) - before
+
+
+def _speaks_http2(address: Address) -> bool:
+    with address.connect() as connection:
+        return http2_client.request(connection) == "200"
+
+
+@contextlib.contextmanager
+def _idle_http2(address: Address, count: int) -> Iterator[None]:
+    """So many connections of HTTP/2 that have had one answer each."""
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(count):
+            http2_client.request(open_ones.enter_context(address.connect()))
+        yield
 
 
 @contextlib.contextmanager

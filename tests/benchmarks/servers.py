@@ -70,7 +70,7 @@ class Server:
     name: str
     command: Callable[[Run], list[str]]
     requirement: str = ""
-    takes: Callable[[Workload], bool] = lambda workload: not workload.file_size
+    takes: Callable[[Workload], bool] = lambda workload: not (workload.file_size or workload.trio)
     """Which workloads it can do."""
 
 
@@ -81,10 +81,14 @@ def _appserver(run: Run) -> list[str]:
     settings.write_text(
         toml.dumps(
             {
-                "app": {"target": run.workload.application},
+                "app": {
+                    "target": run.workload.application,
+                    "async_library": "trio" if run.workload.trio else "asyncio",
+                },
                 "listeners": [{"bind": run.bind, "tls": run.workload.tls}],
                 **files,
                 "workers": {"count": 1},
+                "proxy": {"trusted": ["127.0.0.1"]},
                 "access_log": access_log if run.workload.access_log else {"enabled": False},
             }
         )
@@ -94,14 +98,15 @@ def _appserver(run: Run) -> list[str]:
 
 def _uvicorn(run: Run) -> list[str]:
     log = "--access-log" if run.workload.access_log else "--no-access-log"
-    options = ["--loop", "uvloop", "--http", "httptools", log, "--no-use-colors"]
+    parser = ["zttp", "--http2"] if run.workload.http2 else ["httptools"]
+    options = ["--loop", "uvloop", "--http", *parser, log, "--no-use-colors"]
     options += run.tls("--ssl-certfile", "--ssl-keyfile")
     return [run.python, "-m", "uvicorn", run.workload.application, "--port", str(run.port), *options]
 
 
 def _granian(run: Run) -> list[str]:
     log = "--access-log" if run.workload.access_log else "--no-access-log"
-    options = ["--interface", "asgi", "--loop", "uvloop", "--http", "1", log]
+    options = ["--interface", "asgi", "--loop", "uvloop", "--http", "auto" if run.workload.http2 else "1", log]
     options += [] if run.workload.message_size else ["--no-ws"]
     options += run.tls("--ssl-certificate", "--ssl-keyfile")
     return [run.python, "-m", "granian", "--port", str(run.port), *options, run.workload.application]
@@ -110,13 +115,15 @@ def _granian(run: Run) -> list[str]:
 def _gunicorn(run: Run) -> list[str]:
     log = ["--access-logfile", run.access_log_file] if run.workload.access_log else []
     options = ["-k", "asgi", "--asgi-loop", "uvloop", "--no-control-socket", "-w", "1", *log]
+    options += ["--http-protocols", "h2,h1", "--http2-cleartext", "prior-knowledge"] if run.workload.http2 else []
     options += run.tls("--certfile", "--keyfile")
     return [run.python, "-m", "gunicorn", "-b", run.bind, *options, run.workload.application]
 
 
 def _hypercorn(run: Run) -> list[str]:
     log = ["--access-logfile", run.access_log_file] if run.workload.access_log else []
-    options = ["-k", "uvloop", "-w", "1", *log, *run.tls("--certfile", "--keyfile")]
+    kind = "trio" if run.workload.trio else "uvloop"
+    options = ["-k", kind, "-w", "1", *log, *run.tls("--certfile", "--keyfile")]
     return [run.python, "-m", "hypercorn", "-b", run.bind, *options, run.workload.application]
 
 
@@ -152,10 +159,10 @@ APPSERVER = Server("appserver", _appserver, takes=lambda _: True)
 FLOOR = Server("floor", _floor, takes=lambda workload: workload.floor)
 NGINX = Server("nginx", _nginx, takes=lambda workload: bool(workload.file_size))
 PEERS = (
-    Server("uvicorn", _uvicorn, "uvicorn==0.54.*"),
+    Server("uvicorn", _uvicorn, "uvicorn==0.54.* zttp"),
     Server("granian", _granian, "granian==2.8.*"),
-    Server("gunicorn", _gunicorn, "gunicorn==27.* gunicorn_h1c"),  # its C parser
-    Server("hypercorn", _hypercorn, "hypercorn==0.18.*"),
+    Server("gunicorn", _gunicorn, "gunicorn[http2]==27.* gunicorn_h1c"),  # its C parser
+    Server("hypercorn", _hypercorn, "hypercorn[trio]==0.18.*", lambda workload: not workload.file_size),
     Server("h2corn", _h2corn, "h2corn==2.0.*"),
 )
 

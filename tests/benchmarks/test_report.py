@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.benchmarks.__main__ import main
+from tests.benchmarks.load import h2load_report
 from tests.benchmarks.measurement import Sample
 from tests.benchmarks.report import table
 from tests.benchmarks.workloads import WORKLOADS
@@ -43,3 +46,22 @@ def test_unknown_names_are_refused(arguments: list[str], capsys: pytest.CaptureF
     with pytest.raises(SystemExit):
         main(arguments)
     assert "known are" in capsys.readouterr().err
+
+
+H2LOAD = """
+finished in 2.00s, 5552.00 req/s, 640.33KB/s
+requests: 9 total, 9 started, 9 done, 6 succeeded, 3 failed, 0 errored, 0 timeout
+"""
+
+
+@pytest.mark.parametrize(("time", "seconds"), [("2.00s", 2.0), ("999.64ms", 0.99964)])
+def test_the_report_of_h2load_is_read(tmp_path: Path, time: str, seconds: float) -> None:
+    log = tmp_path / "log"
+    log.write_text("".join(f"1795950941528025\t200\t{taken}\n" for taken in (30, 10, 20)))
+    report = h2load_report(H2LOAD.replace("2.00s", time), log)
+    assert report == {"requests": 6, "seconds": pytest.approx(seconds), "p50_us": 20, "p99_us": 30, "errors": 3}
+
+
+def test_a_load_of_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="reports nothing"):
+        h2load_report("killed", tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,10 +42,15 @@ def running(command: list[str]) -> Iterator[int]:
 
 def wait_for_answer(address: Address, name: str) -> None:
     """Wait until a server answers with 200; `name` is what is said about one that does not."""
+    wait_until(lambda: address.request("GET", "/").status == 200, name)
+
+
+def wait_until(served: Callable[[], bool], name: str) -> None:
+    """Wait until a server answers as it should; `served` may fail with an OSError before that."""
 
     def answers() -> bool:
         try:
-            return address.request("GET", "/").status == 200
+            return served()
         except OSError:
             return False
 

@@ -1,10 +1,12 @@
-"""What the servers have to do: an application, and the requests that wrk sends."""
+"""What the servers have to do: an application, and the requests that the load consists of."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from tests.benchmarks.varied import LUA
 
 BROWSER_HEADERS = {
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
@@ -34,6 +36,8 @@ class Workload:
     headers: Mapping[str, str] = field(default_factory=dict)
     body_size: int = 0
     connections: int = 64
+    varied: bool = False
+    """Whether no two requests are alike (see `varied`)."""
     access_log: bool = False
     tls: bool = False
     floor: bool = False
@@ -48,6 +52,15 @@ class Workload:
     """Octets of a WebSocket message: the load are these, in sessions (see `websocket_load`), in place of requests."""
     compressed: bool = False
     """Whether the client sends them compressed, and offers to get them so."""
+    streams: int = 0
+    """How many requests each connection has under way over HTTP/2; 0: the load is HTTP/1.1."""
+    trio: bool = False
+    """Whether the application runs under trio."""
+
+    @property
+    def http2(self) -> bool:
+        """Whether the load is HTTP/2."""
+        return self.streams > 0
 
     @property
     def script(self) -> str:
@@ -55,7 +68,8 @@ class Workload:
         headers = "".join(f"wrk.headers[{json.dumps(name)}] = {json.dumps(to)}\n" for name, to in self.headers.items())
         body = f'wrk.body = string.rep("x", {self.body_size})\n' if self.body_size else ""
         pace = PACE % (1000 * self.connections / self.pace) if self.pace else ""
-        return f'wrk.method = "{self.method}"\n{headers}{body}{pace}{REPORT}'
+        varied = LUA if self.varied else ""
+        return f'wrk.method = "{self.method}"\n{headers}{body}{pace}{varied}{REPORT}'
 
 
 REPORT = """
@@ -83,6 +97,13 @@ WORKLOADS = (
     Workload("tls", "the same over TLS 1.3, without the log", tls=True),
     Workload("headers", "12 browser headers with a 600-octet cookie", headers=BROWSER_HEADERS, floor=True),
     Workload(
+        "varied",
+        "the same through a proxy on a trusted address: 2,000 targets, cookies, referers and clients in turn",
+        headers=BROWSER_HEADERS,
+        varied=True,
+        floor=True,
+    ),
+    Workload(
         "echo16k",
         "a body of 16 KiB echoed",
         application="tests.benchmarks.applications:echo",
@@ -104,6 +125,10 @@ WORKLOADS = (
         "FastAPI, one JSON route",
         application="tests.benchmarks.fastapi_application:app",
         path="/items/7?name=somebody",
+    ),
+    *(
+        Workload(f"trio{number}", f'"Hello, world!" under trio, {number} in flight', connections=number, trio=True)
+        for number in (1, 32)
     ),
     Workload("latency", "the same at 70 % of the load that uvicorn can bear", load=0.7),
     *(
@@ -131,5 +156,31 @@ WORKLOADS = (
         )
         for compressed in (False, True)
         for name, size in (("64", 64), ("16k", 16384))
+    ),
+    Workload("h2_hello", "the same over HTTP/2, in clear text", connections=8, streams=32),
+    Workload("h2_hello_tls", "the same over HTTP/2, with TLS 1.3", connections=8, streams=32, tls=True),
+    Workload(
+        "h2_varied",
+        "12 browser headers over HTTP/2: 2,000 targets, cookies, referers and clients in turn",
+        headers=BROWSER_HEADERS,
+        varied=True,
+        connections=8,
+        streams=32,
+    ),
+    Workload(
+        "h2_download",
+        "1 MiB in sixteen messages over HTTP/2",
+        application="tests.benchmarks.applications:download",
+        connections=8,
+        streams=4,
+    ),
+    Workload(
+        "h2_upload",
+        "a body of 1 MiB discarded, over HTTP/2",
+        application="tests.benchmarks.applications:discard",
+        method="POST",
+        body_size=1024 * 1024,
+        connections=8,
+        streams=4,
     ),
 )

@@ -51,8 +51,10 @@ def start_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartSite]:
             if key not in running:
                 settings = {
                     "app": {"target": "echo:app"},
+                    "http2": {"enabled": False},  # so that its preface is a request like any other
                     "http": {"parser": parser, **http},
                     "access_log": {"enabled": False},
+                    "request_id": {"header": ""},  # so that the fields are those that were sent, and no others
                 }
                 files = {"echo.py": Path(application.__file__).read_text()}
                 directory = tmp_path_factory.mktemp("site")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.conformance.levels import must
 from tests.conformance.site import Site
-from tests.unit.http.corpus import BAD, GOOD, Bad, Good
+from tests.unit.http1.corpus import BAD, GOOD, Bad, Good
 
 
 @must("RFC 9110, RFC 9112")

@@ -12,7 +12,7 @@ LONGEST = 4096
 """Octets that the fuzzer makes up at most."""
 
 with atheris.instrument_imports(
-    include=["appserver", "h11", "websockets"]
+    include=["appserver", "h11", "hpack", "websockets"]
 ):  # what is imported here tells the fuzzer where it goes
     from tests.fuzz.targets import TARGETS
 

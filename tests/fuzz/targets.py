@@ -6,15 +6,25 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from appserver.http.head import AUTHORITY, Limits
+import hpack
+
+from appserver.errors import RequestError
+from appserver.http.fields import AUTHORITY
+from appserver.http.limits import Limits
+from appserver.http2.compression import Decoder
+from appserver.http2.errors import ConnectionFailure, StreamFailure
+from appserver.http2.options import Options
+from appserver.http2.request import interpret
 from appserver.proxy import Trust
 from appserver.proxy.forwarded import read_forwarded
 from appserver.proxy.protocol import ProxyProtocolError, measure, parse
 from appserver.proxy.x_forwarded import read_x_forwarded
 from appserver.websocket.handshake import shake_hands
 from appserver.websocket.protocol import FrameProtocol
-from tests.unit.http.corpus import CASES
-from tests.unit.http.recorder import outcome
+from tests.unit.http1.corpus import CASES
+from tests.unit.http1.recorder import outcome
+from tests.unit.http2 import client as http2
+from tests.unit.http2.client import Client as HTTP2Client
 from tests.unit.proxy.test_protocol import VALID as PROXY_HEADERS
 from tests.unit.websocket.frames import BINARY, CONTINUATION, PING, TEXT, close, frame, text
 from tests.unit.websocket.test_handshake import GOOD
@@ -109,6 +119,53 @@ def _session(offer: bytes | None, pieces: list[bytes]) -> tuple[list[str | bytes
     return messages, b"".join(protocol.data_to_send())
 
 
+def examine_http2(data: bytes) -> None:
+    """A connection says and writes the same however its octets are split, and ends with nothing but a failure it names."""
+    whole = _http2([data])
+    cuts = range(len(data)) if len(data) <= EVERY_SPLIT else [sum(data[:64]) * 251 % len(data)]
+    for cut in cuts:
+        found = _http2([data[:cut], data[cut:]])
+        assert found == whole, f"split at {cut}: {found}, in one piece: {whole}"
+
+
+def _http2(pieces: list[bytes]) -> tuple[list[tuple[object, ...]], bytes]:
+    """What a connection tells its handler, which answers every request, and what it writes."""
+    client = HTTP2Client(Options(SMALL, max_concurrent_streams=3, max_resets=5, max_control_frames=20))
+    for piece in pieces:
+        client.send(piece)
+        connection = client.connection
+        assert connection.failure is None or connection.failure is client.failure
+    for stream in list(connection.streams.values()):
+        connection.send_head(stream, [(b":status", b"200")])
+        connection.send_data(stream, bytes(100), end=True)
+    return client.events, connection.octets_to_send(1 << 20)
+
+
+def examine_header_blocks(data: bytes) -> None:
+    """A header block is read as `hpack` reads it, or refused; what is read is a request that applications can rely on."""
+    own, other = Decoder(1 << 16), hpack.Decoder()
+    try:
+        expected = [tuple(field) for field in other.decode(data, raw=True)]
+    except hpack.HPACKError:
+        expected = None
+    try:
+        fields = own.decode(data)
+    except ConnectionFailure as failure:
+        refused = str(failure)
+    else:
+        refused = ""
+    if refused:
+        assert expected is None or "a change of the table's size" in refused
+        return
+    assert fields == expected
+    try:
+        request, _ = interpret(fields, own.list_size, Limits(), complete=True)
+    except (StreamFailure, RequestError):
+        return
+    assert request.headers[0][0] == b"host"
+    assert all(name == name.lower() and not set(value) & {0, 10, 13} for name, value in request.headers)
+
+
 FRAMES = [
     text("hello") + close(),
     frame(TEXT, "grüße".encode()[:3], fin=False) + frame(CONTINUATION, "grüße".encode()[3:]),
@@ -118,6 +175,22 @@ FRAMES = [
     + frame(PING)
     + frame(CONTINUATION),
     frame(TEXT, b"\xcaH\xcd\xc9\xc9\x07\x00", rsv=4) + close(1001, "away"),  # RFC 7692 section 7.2.3.1
+]
+HTTP2_HEAD = b"\x82\x87\x84\x41\x07example"
+HTTP2_FRAMES = [
+    http2.frame(http2.HEADERS, 5, 1, HTTP2_HEAD) + http2.frame(http2.PING, 0, 0, bytes(8)),
+    http2.frame(http2.HEADERS, 1, 1, HTTP2_HEAD[:3]) + http2.frame(http2.CONTINUATION, 4, 1, HTTP2_HEAD[3:]),
+    http2.frame(http2.HEADERS, 4, 1, b"\x83" + HTTP2_HEAD[1:])
+    + http2.frame(http2.DATA, 9, 1, b"\x01ab\0")
+    + http2.frame(http2.WINDOW_UPDATE, 0, 0, http2.number(5)),
+    http2.settings((4, 10), (5, 20_000)) + http2.frame(http2.HEADERS, 0x25, 3, bytes(5) + HTTP2_HEAD),
+    http2.frame(http2.PRIORITY_UPDATE, 0, 0, http2.number(1) + b"u=1, i")
+    + http2.frame(http2.RST_STREAM, 0, 1, bytes(4)),
+]
+HEADER_BLOCKS = [
+    HTTP2_HEAD + b"\x40\x06cookie\x03a=b\xbe",
+    bytes.fromhex("828684418cf1e3c2e5f23a6ba0ab90f4ff"),
+    b"\x20\x3f\xe1\x1f" + HTTP2_HEAD + b"\x0f\x0d\x010\x10\x02te\x08trailers",
 ]
 PROXIES = [header for header, _ in PROXY_HEADERS]
 FORWARDED = [
@@ -130,4 +203,6 @@ TARGETS: Mapping[str, Target] = {
     "proxy-protocol": Target(examine_proxy_protocol, PROXIES),
     "forwarding": Target(examine_forwarding, FORWARDED),
     "frames": Target(examine_frames, FRAMES),
+    "http2": Target(examine_http2, HTTP2_FRAMES),
+    "header-blocks": Target(examine_header_blocks, HEADER_BLOCKS),
 }

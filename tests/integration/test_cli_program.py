@@ -50,6 +50,27 @@ def test_the_version_is_printed(tmp_path: Path) -> None:
     assert run.stdout.startswith("appserver ")
 
 
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_another_system_than_linux_is_told_so_in_one_line(tmp_path: Path, platform: str) -> None:
+    missing = "['fcntl', 'grp', 'pwd', 'resource', 'termios', 'uvloop']"  # whatever a system lacks is not looked for
+    program = (
+        f"import sys; sys.platform = {platform!r}; sys.modules.update(dict.fromkeys({missing}))\n"
+        "from appserver.__main__ import main\n"
+        "sys.exit(main())"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program, "main:app"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr == f"appserver needs Linux, and this is {platform}: run it in a container or in WSL\n"
+
+
 def test_a_mistake_is_told_on_standard_error_with_exit_code_2(tmp_path: Path) -> None:
     (tmp_path / "server.toml").write_text('[app]\ntarget = "a:b"\n[workers]\ncuont = 4\n')
     environment = {"APPSERVER_WORKER__COUNT": "4"}
@@ -169,3 +190,23 @@ class TestCheckOfAnApplication:
             4,
             "appserver: example:app was not imported within 1 s (workers.boot_timeout)\n",
         )
+
+
+class TestLoggingConfiguration:
+    """What is wrong with it: the file, the key, the reason."""
+
+    @pytest.mark.parametrize("command", [["check"], []])
+    def test_a_name_that_is_not_there(self, tmp_path: Path, command: list[str]) -> None:
+        (tmp_path / "main.py").write_text("async def app(scope, receive, send): pass\n")
+        (tmp_path / "log.toml").write_text('version = 1\n[loggers.shop]\nhandlers = ["nowhere"]\n')
+        run = appserver(*command, "main:app", "--log-config", "log.toml", directory=tmp_path)
+        reason = "loggers.shop.handlers: 'nowhere' is not in handlers; there are none"
+        expected = f'appserver: --log-config: logging.config_file = "log.toml": {reason}\n'
+        assert (run.returncode, run.stderr) == (2, expected)
+
+    def test_a_class_that_is_not_there_is_found_with_the_application(self, tmp_path: Path) -> None:
+        (tmp_path / "main.py").write_text("async def app(scope, receive, send): pass\n")
+        (tmp_path / "log.toml").write_text('version = 1\n[handlers.mine]\nclass = "main.Missing"\n')
+        run = appserver("check", "main:app", "--log-config", "log.toml", "--app", directory=tmp_path)
+        assert run.returncode == 2
+        assert run.stderr.startswith("log.toml: logging.config_file: handlers.mine: Cannot resolve 'main.Missing'")

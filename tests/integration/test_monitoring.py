@@ -48,7 +48,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def metrics_in(text: str) -> set[str]:
-    return set(re.findall(r"\bappserver_[a-z_]+", text))
+    return set(re.findall(r"\bappserver_[a-z0-9_]+", text))
 
 
 @needs_promtool

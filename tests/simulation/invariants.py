@@ -16,7 +16,9 @@ from typing import get_args
 from appserver.supervision.actions import (
     Action,
     DrainWorker,
+    DumpBoot,
     DumpStacks,
+    DumpZygoteBoot,
     Exit,
     ExitReason,
     FinishReload,
@@ -27,6 +29,7 @@ from appserver.supervision.actions import (
     SpawnZygote,
     StopZygote,
 )
+from appserver.supervision.backoff import BOOT_SHARE, BUDGET_DEPTH
 from appserver.supervision.events import WorkerExited, WorkerReady
 from appserver.supervision.processes import EXIT_GRACE, KILL_INTERVAL
 from appserver.supervision.reload import HANDING_OVER
@@ -97,9 +100,11 @@ OLD_WORKERS_MAKE_WAY = "an_old_worker_makes_way_only_for_a_new_one_that_serves"
 
 def orders_concern_what_is_there(world: World, action: Action) -> str | None:
     match action:
-        case KillWorker(worker) | DrainWorker(worker) | DumpStacks(worker) if worker not in world.workers:
+        case KillWorker(worker) | DrainWorker(worker) | DumpStacks(worker) | DumpBoot(worker) if (
+            worker not in world.workers
+        ):
             return f"{action} concerns nobody"
-        case StopZygote(generation) | KillZygote(generation):
+        case StopZygote(generation) | KillZygote(generation) | DumpZygoteBoot(generation):
             zygote = world.zygotes.get(generation)
             if zygote is None or zygote.reported_gone:
                 return f"{action} concerns nobody"
@@ -269,6 +274,23 @@ def a_stop_ends(world: World, step: Step) -> str | None:
     return None
 
 
+def nobody_is_supervised_who_is_not_there(world: World, step: Step) -> str | None:
+    if world.exit is not None:
+        return None
+    phantoms = {worker.id for worker in world.supervisor.workers()} - world.workers.keys()
+    return f"{sorted(phantoms)}" if phantoms else None
+
+
+def who_misbehaves_is_ended(world: World, step: Step) -> str | None:
+    if world.exit is not None:
+        return None
+    processes: list[FakeWorker | FakeZygote] = [*world.workers.values(), *world.zygotes.values()]
+    for process in processes:
+        if process.misbehaved_at is not None and process.killed_at is None and not process.reported_gone:
+            return f"{process} has not been killed"
+    return None
+
+
 def every_exit_is_recorded_once(world: World, step: Step) -> str | None:
     records = [action for action in step.actions if isinstance(action, Log) and action.event == "worker exited"]
     wanted = 1 if isinstance(step.event, WorkerExited) else 0
@@ -294,6 +316,25 @@ def back_off_bounds_the_boots(world: World, step: Step) -> str | None:
         return None
     boots = len(world.spawns)
     return f"{boots} boots in {world.now:.1f} s" if boots > world.policy.count * BOOTS_IN_A_CRASH_LOOP else None
+
+
+def replacements_keep_to_their_budget(world: World, step: Step) -> str | None:
+    """Beyond it there is one boot at a time, which is what keeps the house from being empty."""
+    script, count = world.script, world.policy.count
+    if not script.poison or script.reloads or script.scalings:
+        return None
+    allowed = BOOT_SHARE * count * (world.now + BUDGET_DEPTH) + world.now + count
+    return f"{world.spent:.1f} s of {allowed:.1f} s" if world.spent > allowed else None
+
+
+def there_is_never_an_empty_house(world: World, step: Step) -> str | None:
+    """What dies while it serves is replaced at once if nobody else is there."""
+    zygote = world.zygotes.get(world.supervisor.generation)
+    if not world.script.poison or world.stop_requested_at is not None or world.exit is not None:
+        return None
+    if zygote is None or not zygote.reported_ready or not world.spawns:
+        return None
+    return None if any(worker.present for worker in world.workers.values()) else "nobody serves or boots"
 
 
 # ---- at the end -----------------------------------------------------------------------------------------------------
@@ -353,7 +394,7 @@ def _rung(world: World, worker: FakeWorker) -> tuple[float, float, str]:
         return worker.drained_at, policy.drain_bound(worker.drain_reason), "draining"
     if worker.failed_at is not None:
         return worker.failed_at, EXIT_GRACE, "failed"
-    if not worker.reported_ready:
+    if not worker.reported_ready or not worker.reported_pid:
         return worker.spawned_at, policy.boot_timeout, "booting"
     return world.now, 0.0, "serving"
 
@@ -365,6 +406,8 @@ def _zygote_rung(world: World, zygote: FakeZygote) -> tuple[float, float]:
         return zygote.killed_at, KILL_INTERVAL
     if zygote.stopped_at is not None:
         return zygote.stopped_at, EXIT_GRACE
+    if zygote.failed_at is not None:
+        return zygote.failed_at, EXIT_GRACE
     if not zygote.reported_ready:
         return zygote.spawned_at, world.policies[zygote.generation].boot_timeout
     return world.now, 0.0
@@ -393,10 +436,14 @@ AFTER_EVERY_STEP: tuple[Callable[[World, Step], str | None], ...] = (
     every_zygote_ladder_ends,
     blocked_workers_are_replaced,
     a_stop_ends,
+    nobody_is_supervised_who_is_not_there,
+    who_misbehaves_is_ended,
     every_exit_is_recorded_once,
     one_is_recycled_at_a_time,
     it_always_promises_to_come_back,
     back_off_bounds_the_boots,
+    replacements_keep_to_their_budget,
+    there_is_never_an_empty_house,
 )
 AT_THE_END: tuple[Callable[[World], str | None], ...] = (
     a_stop_has_ended,

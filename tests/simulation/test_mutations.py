@@ -13,6 +13,7 @@ from appserver.supervision.policy import Policy
 from appserver.supervision.processes import Processes
 from appserver.supervision.records import Generation, Slot, State, Stop
 from appserver.supervision.reload import Transaction
+from appserver.supervision.reports import Reports
 from appserver.supervision.shutdown import Shutdown
 from appserver.supervision.slots import Slots
 from appserver.supervision.states import (
@@ -54,6 +55,8 @@ PEACE = Script(duration=80.0, calm=0.25, stop=0.5, reloads=2, scalings=1)
 CROWD = Script(duration=80.0, calm=0.25, slow_drain=1.0, ignored_drain=0.5, reloads=8, scalings=4)
 SLEEP = Script(duration=80.0, calm=0.5, slow_drain=1.0, reloads=6, suspensions=8)
 DEAFNESS = Script(duration=80.0, calm=0.5, reloads=3, zygote_deafness=0.8)
+HOSTILITY = Script(duration=80.0, calm=0.5, crash=0.5, reloads=4, hostile_worker=0.1, hostile_zygote=0.8)
+POISON = Script(duration=80.0, calm=0.9, poison=True, stop=0.0)
 
 SCRIPTS: dict[str, Script] = {
     "orders_concern_what_is_there": TROUBLE,
@@ -63,6 +66,10 @@ SCRIPTS: dict[str, Script] = {
     "every_zygote_ladder_ends": DEAFNESS,
     "a_stop_ends": TROUBLE,
     OLD_WORKERS_MAKE_WAY: TROUBLE,
+    "nobody_is_supervised_who_is_not_there": HOSTILITY,
+    "who_misbehaves_is_ended": HOSTILITY,
+    "replacements_keep_to_their_budget": POISON,
+    "there_is_never_an_empty_house": POISON,
 }
 """Where the breakage shows soonest; the others are played in worlds as they come."""
 
@@ -115,7 +122,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @breaks("nothing_impossible_happens")
 def expect_the_zygote_to_speak_first(patch: pytest.MonkeyPatch) -> None:
-    change_worker_table(patch, WorkerState.FORKING, WorkerCause.ANNOUNCED, Impossible("a worker is reported first"))
+    change_worker_table(patch, WorkerState.FORKING, WorkerCause.READY, Impossible("a worker is reported first"))
 
 
 @breaks("every_ladder_ends")
@@ -131,6 +138,11 @@ def wait_for_the_zygote_without_end(patch: pytest.MonkeyPatch) -> None:
 @breaks("blocked_workers_are_replaced")
 def overlook_blocked_loops(patch: pytest.MonkeyPatch) -> None:
     change_worker_table(patch, WorkerState.READY, WorkerCause.STALLED, Stay("it will go on some day"))
+
+
+@breaks("nobody_is_supervised_who_is_not_there")
+def believe_in_workers_that_have_been_denied(patch: pytest.MonkeyPatch) -> None:
+    change_worker_table(patch, WorkerState.READY, WorkerCause.FORK_REFUSED, Stay("it has spoken itself"))
 
 
 # ---- changes of the rules -------------------------------------------------------------------------------------------
@@ -206,6 +218,11 @@ def wait_for_the_unkillable(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Shutdown, "_give_up", lambda self: None)
 
 
+@breaks("who_misbehaves_is_ended")
+def let_the_hostile_live(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Reports, "_end_misbehaving", lambda self, worker, reason: None)
+
+
 @breaks("every_exit_is_recorded_once")
 def keep_exits_quiet(patch: pytest.MonkeyPatch) -> None:
     log = Processes.log
@@ -230,6 +247,19 @@ def sleep_until_the_next_deadline(patch: pytest.MonkeyPatch) -> None:
 @breaks("back_off_bounds_the_boots")
 def try_again_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(backoff, "delay", lambda failures: 0.0)
+
+
+@breaks("replacements_keep_to_their_budget")
+def replace_whatever_it_costs(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(backoff.BootBudget, "wait", lambda self, now, workers: 0.0)
+
+
+@breaks("there_is_never_an_empty_house")
+def save_until_nobody_is_left(patch: pytest.MonkeyPatch) -> None:
+    def may_fill(self: Slots, slot: Slot) -> bool:
+        return self._may_try(slot) and slot.filled_after <= self._processes.now
+
+    patch.setattr(Slots, "_may_fill", may_fill)
 
 
 @breaks("a_stop_has_ended")

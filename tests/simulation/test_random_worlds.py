@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from tests.simulation.worlds import make_world
 
 WORLDS = 2000
 BATCH = 100
+ALWAYS = 300
+"""The worlds of every run; the others are for those where there is time."""
 
 
-@pytest.mark.parametrize("first", range(0, WORLDS, BATCH))
+@pytest.mark.parametrize(
+    "first",
+    [
+        *range(0, ALWAYS, BATCH),
+        *(pytest.param(first, marks=pytest.mark.long) for first in range(ALWAYS, WORLDS, BATCH)),
+    ],
+)
 def test_the_invariants_hold_in_every_world(first: int) -> None:
     for seed in range(first, first + BATCH):
         make_world(seed).play()
@@ -45,3 +55,6 @@ def test_the_worlds_are_worth_living_in() -> None:
     assert sum(world.exit is not None and world.exit.code in (4, 5) for world in worlds) > 10
     assert sum(bool(world.suspensions) for world in worlds) > 20
     assert sum(len(world.spawns) for world in worlds) > 2000
+    found_out = sum((world.misbehaved for world in worlds), Counter())
+    assert found_out["FakeWorker"] > 20
+    assert found_out["FakeZygote"] > 5

@@ -13,16 +13,21 @@ from __future__ import annotations
 import heapq
 import json
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, Protocol
 
+from appserver.errors import ChannelError
+from appserver.master.conversation import WorkerConversation, ZygoteConversation
 from appserver.supervision.actions import (
     Action,
     CountExit,
     DrainWorker,
+    DumpBoot,
     DumpStacks,
+    DumpZygoteBoot,
     Exit,
     FinishReload,
     KillWorker,
@@ -32,11 +37,13 @@ from appserver.supervision.actions import (
     SpawnZygote,
     StopZygote,
 )
+from appserver.supervision.backoff import CHEAPEST_BOOT
 from appserver.supervision.events import (
     Event,
     ExitStatus,
     Failure,
-    ForkFailed,
+    Forked,
+    ForkRefused,
     Observed,
     ReloadRequested,
     Sample,
@@ -45,15 +52,26 @@ from appserver.supervision.events import (
     Tick,
     WorkerExited,
     WorkerFailed,
-    WorkerForked,
+    WorkerMisbehaved,
     WorkerReady,
     WorkerStoppedAccepting,
     ZygoteExited,
     ZygoteFailed,
+    ZygoteMisbehaved,
     ZygoteReady,
 )
 from appserver.supervision.policy import Policy
 from appserver.supervision.supervisor import Supervisor
+from appserver.worker.messages import (
+    BootFailed,
+    Drain,
+    Imported,
+    Message,
+    PreloadGivenUp,
+    Ready,
+    StoppedAccepting,
+    TasksReported,
+)
 
 Fate = Literal["well", "fails", "dies", "hangs", "refused"]
 """How a boot turns out: it succeeds, says that it failed, dies without a word, never ends, or never begins."""
@@ -84,6 +102,8 @@ class Script:
     """A serving worker dies some time, be it early or late."""
     crash_loop: bool = False
     """Until it is calm every worker dies soon after it has become ready."""
+    poison: bool = False
+    """Until it is calm every worker serves something soon after it has become ready, and dies of it."""
     block: float = 0.0
     """The loop of a serving worker is blocked for some time, short or long or for ever."""
     slow_drain: float = 0.0
@@ -94,6 +114,10 @@ class Script:
     """A ready zygote dies some time."""
     zygote_deafness: float = 0.0
     """A ready zygote stops answering some time."""
+    hostile_worker: float = 0.0
+    """A worker is in wrong hands: besides what it has to say it says whatever its messages allow, at any time."""
+    hostile_zygote: float = 0.0
+    """A zygote likewise; it also keeps quiet of workers that run, and denies them."""
 
     reloads: int = 0
     scalings: int = 0
@@ -111,7 +135,9 @@ class Script:
     @property
     def quiet(self) -> bool:
         """No worker that has become ready ever fails: what is missing then, the supervisor has taken away."""
-        return not (self.crash or self.crash_loop or self.block)
+        return not (
+            self.crash or self.crash_loop or self.poison or self.block or self.hostile_worker or self.hostile_zygote
+        )
 
 
 @dataclass(slots=True)
@@ -122,11 +148,14 @@ class FakeWorker:
     number: int
     generation: int
     spawned_at: float
+    conversation: WorkerConversation
+    misbehaved_at: float | None = None
     pid: int | None = None
     alive: bool = True
     ready: bool = False
     blocked_since: float | None = None
     unblocked_at: float = -1000.0
+    boot_time: float = 0.0
     last_beat: float = 0.0
     requests: int = 0
     deaf: bool = False
@@ -161,13 +190,25 @@ class FakeZygote:
 
     generation: int
     spawned_at: float
+    conversation: ZygoteConversation
+    misbehaved_at: float | None = None
+    hostile: bool = False
     alive: bool = True
     ready: bool = False
     deaf: bool = False
     stopped_at: float | None = None
+    failed_at: float | None = None
     reported_ready: bool = False
     reported_gone: bool = False
     killed_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a process has sent over its channel; no message is something that is none."""
+
+    by: FakeWorker | FakeZygote
+    message: Message | None
 
 
 @dataclass(slots=True)
@@ -222,6 +263,10 @@ class World:
     """When the master did not run: from, to."""
     steps: int = 0
     served: bool = False
+    misbehaved: Counter[str] = field(default_factory=Counter)
+    """How many zygotes and workers have been found out."""
+    spent: float = 0.0
+    """The processor time of the boots of those that have died after they had come up."""
     spawns: list[float] = field(default_factory=list)
     chance: random.Random = field(init=False)
     end: float = field(init=False)
@@ -230,7 +275,7 @@ class World:
     _heap: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _order: int = 0
     _channels: dict[object, float] = field(default_factory=dict)
-    _held: list[Event] = field(default_factory=list)  # what was said while the master was suspended
+    _held: list[Event | Said] = field(default_factory=list)  # what was said while the master was suspended
     _tick: int = 0
     _next_pid: int = 1000
 
@@ -280,7 +325,11 @@ class World:
             what()
         self.observer.ended(self)
 
-    def tell(self, channel: object, event: Event, also: object = None) -> None:
+    def say(self, process: FakeWorker | FakeZygote, message: Message | None) -> None:
+        """Have a process send something over its channel; None is something that is no message."""
+        self.tell(_channel(process), Said(process, message))
+
+    def tell(self, channel: object, event: Event | Said, also: object = None) -> None:
         """Have the master hear of `event` some time later, after what was said before on `channel` (and on `also`)."""
         heard = max(
             self.now + self.chance.random() * self.script.delay,
@@ -290,7 +339,7 @@ class World:
         self._channels[channel] = heard
         self.at(heard, lambda: self._hear(event))
 
-    def _hear(self, event: Event) -> None:
+    def _hear(self, event: Event | Said) -> None:
         """The master comes to read of an event; not while it is suspended, and then in the order in which they came."""
         if self.now < self.suspended_until or self._held:
             self._held.append(event)
@@ -307,18 +356,48 @@ class World:
         for event in held:
             self.post(event)
 
-    def post(self, event: Event) -> None:
+    def post(self, news: Event | Said) -> None:
         """Let the supervisor handle an event now, and do what it says."""
-        if self.exit is not None:
+        event = self._understand(news) if isinstance(news, Said) else news
+        if self.exit is not None or event is None:
             return
+        if isinstance(event, WorkerExited) and not self._watched(event.worker):
+            return  # to the master it was a stranger
         serving = sum(worker.serving for worker in self.workers.values())
         self._note(event)
         self._perform(Step(self.now, event, self.supervisor.handle(event, self.now), serving))
 
+    def _watched(self, worker: int) -> bool:
+        return worker in self.workers and self.workers[worker].reported_pid
+
+    def _understand(self, said: Said) -> Event | None:
+        """What the master makes of what a process says, by the rules that it goes by in reality, too."""
+        process = said.by
+        if process.misbehaved_at is not None or process.reported_gone:
+            return None
+        try:
+            if said.message is None:
+                raise ChannelError("it sends what is no message")
+            event = process.conversation.hear(said.message)
+            if isinstance(event, WorkerReady) and isinstance(process, FakeWorker):
+                return WorkerReady(event.worker, process.boot_time)
+            return event
+        except ChannelError as error:
+            process.misbehaved_at = self.now
+            self.misbehaved[type(process).__name__] += 1
+            if isinstance(process, FakeWorker):
+                return WorkerMisbehaved(process.id, str(error))
+            return ZygoteMisbehaved(process.generation, str(error))
+
+    def _claim(self, pid: int) -> None:
+        """As for the master: a pid counts if it is that of a child which is nobody else's."""
+        if not any(worker.pid == pid and not worker.reported_pid for worker in self.workers.values()):
+            raise ChannelError(f"it names process {pid}")
+
     def _note(self, event: Event) -> None:
         """Keep the records of what the master has been told."""
         match event:
-            case WorkerForked(worker):
+            case Forked(worker):
                 self.workers[worker].reported_pid = True
             case WorkerReady(worker):
                 fake = self.workers[worker]
@@ -329,15 +408,16 @@ class World:
                 self.workers[worker].reported_stopped_accepting = True
             case WorkerFailed(worker):
                 self.workers[worker].failed_at = self.now
-            case WorkerExited(worker) | ForkFailed(worker):
+            case WorkerExited(worker) | ForkRefused(worker):
                 self._bury(self.workers[worker])
             case ZygoteReady(generation):
                 self.zygotes[generation].reported_ready = True
             case ZygoteExited(generation):
                 self.zygotes[generation].reported_gone = True
                 self._lose_unreported(generation)
-            case ZygoteFailed(generation, failure) if failure.kind == "spawn":
-                self.zygotes[generation].reported_gone = True
+            case ZygoteFailed(generation, failure):
+                self.zygotes[generation].failed_at = self.now
+                self.zygotes[generation].reported_gone |= failure.kind == "spawn"
             case ReloadRequested() | ScaleRequested() | StopRequested():
                 self._note_request(event)
             case _:
@@ -423,7 +503,10 @@ class World:
                 self.later(self._reap_time(), lambda: self._end_zygote(zygote, KILLED))
             case SpawnWorker(identity, number, generation):
                 self.spawns.append(self.now)
-                worker = self.workers[identity] = FakeWorker(identity, number, generation, self.now)
+                worker = self.workers[identity] = FakeWorker(
+                    identity, number, generation, self.now, WorkerConversation(identity)
+                )
+                self.zygotes[generation].conversation.fork_ordered(identity)
                 self.later(self.chance.random() * 0.02, lambda: self._fork(worker))
             case DrainWorker(identity, reason):
                 self._drain(self.workers[identity], reason)
@@ -434,7 +517,7 @@ class World:
             case Exit():
                 self.exit = action
                 self.exited_at = self.now
-            case DumpStacks() | CountExit() | Log():
+            case DumpStacks() | DumpBoot() | DumpZygoteBoot() | CountExit() | Log():
                 pass
 
     def _reap_time(self) -> float:
@@ -452,16 +535,19 @@ class World:
         if generation not in self.policies:  # a new one is made from what was asked for last
             self.policies[generation] = self.requested[-1]
             self.broken[generation] = self.happens(self.script.broken_generation)
-        zygote = self.zygotes[generation] = FakeZygote(generation, self.now)
+        zygote = self.zygotes[generation] = FakeZygote(
+            generation, self.now, ZygoteConversation(generation, self._claim), hostile=self._is_hostile(generation)
+        )
         fate = self._fate(self.script.zygote_fates, first=generation == 1, broken=self.broken[generation])
         boot_time = self.chance.uniform(0.02, 0.6)
-        channel = ("zygote", generation)
+        if zygote.hostile:
+            self.later(self._some_time(), lambda: self._babble(zygote))
         match fate:
             case "well":
                 self.later(boot_time, lambda: self._zygote_comes_up(zygote))
             case "fails":
-                failure = Failure("import", "no module named app", "Traceback", 4)
-                self.later(boot_time, lambda: self.tell(channel, ZygoteFailed(generation, failure)))
+                failure = BootFailed("import", "no module named app", "Traceback", 4)
+                self.later(boot_time, lambda: self.say(zygote, failure))
                 self.later(boot_time + 0.01, lambda: self._end_zygote(zygote, ExitStatus(code=4)))
             case "dies":
                 self.later(boot_time, lambda: self._end_zygote(zygote, SEGMENTATION_FAULT))
@@ -469,13 +555,13 @@ class World:
                 pass
             case "refused":
                 zygote.alive = False
-                self.tell(channel, ZygoteFailed(generation, Failure("spawn", "no more processes")))
+                self.tell(_channel(zygote), ZygoteFailed(generation, Failure("spawn", "no more processes")))
 
     def _zygote_comes_up(self, zygote: FakeZygote) -> None:
         if not zygote.alive:
             return
         zygote.ready = True
-        self.tell(("zygote", zygote.generation), ZygoteReady(zygote.generation, preloaded=False))
+        self.say(zygote, Imported(preloaded=False))
         if self.happens(self.script.zygote_death):
             self.later(self._some_time(), lambda: self._die_unless_calm(lambda: self._end_zygote(zygote, KILLED)))
         if self.happens(self.script.zygote_deafness):
@@ -484,7 +570,21 @@ class World:
     def _end_zygote(self, zygote: FakeZygote, status: ExitStatus) -> None:
         if zygote.alive:
             zygote.alive = False
-            self.tell(("zygote", zygote.generation), ZygoteExited(zygote.generation, status))
+            self.tell(_channel(zygote), ZygoteExited(zygote.generation, status))
+
+    def _is_hostile(self, generation: int) -> bool:
+        return (generation > 1 or self.served) and self.happens(self.script.hostile_zygote)
+
+    def _babble(self, process: FakeWorker | FakeZygote) -> None:
+        """Say something, whatever it may be, and then something else: until somebody puts an end to it, or it is calm."""
+        if not process.alive or self.calm:
+            return
+        worker = self.chance.randrange(-1, self.chance.choice((3, 50)))
+        pid = self.chance.choice((-1, 0, 1, self._next_pid, self._next_pid + 1))
+        self.say(process, self.chance.choice((None, Drain("stop", 0.0), Imported(preloaded=True), PreloadGivenUp(),
+            BootFailed("bug", "it is broken", "", self.chance.randrange(300)), Forked(worker, pid), ForkRefused(worker, "no"),
+            Ready(), StoppedAccepting(), TasksReported(worker))))  # fmt: skip
+        self.later(self._some_time(), lambda: self._babble(process))
 
     def _some_time(self) -> float:
         return self.chance.expovariate(1.0 / self.chance.choice((0.1, 2.0, 15.0)))
@@ -501,20 +601,25 @@ class World:
             return
         generation = worker.generation
         fate = self._fate(self.script.worker_fates, first=not self.served, broken=self.broken[generation])
-        channel = ("zygote", generation)
         if fate == "refused":
             worker.alive = False
-            self.tell(channel, ForkFailed(worker.id, "resource temporarily unavailable"))
+            self.say(zygote, ForkRefused(worker.id, "resource temporarily unavailable"))
             return
         self._next_pid += 1
         worker.pid = self._next_pid
         worker.last_beat = self.now
         worker.unreapable = self.happens(self.script.unreapable)
-        self.tell(channel, WorkerForked(worker.id, worker.pid))
-        boot_time = self.chance.uniform(0.02, 0.8)
+        answer = self.chance.choice(("report", "deny", "conceal")) if zygote.hostile and not self.calm else "report"
+        if answer == "report":
+            self.say(zygote, Forked(worker.id, worker.pid))
+        elif answer == "deny":
+            self.later(self._some_time(), lambda: self.say(zygote, ForkRefused(worker.id, "there is none")))
+        if self.happens(self.script.hostile_worker):
+            self.later(self._some_time(), lambda: self._babble(worker))
+        worker.boot_time = boot_time = self.chance.uniform(0.02, 0.8)
         match fate:
             case "fails":
-                failure = Failure("startup", "start-up failed", "Traceback", 5)
+                failure = BootFailed("startup", "start-up failed", "Traceback", 5)
                 self.later(boot_time, lambda: self._say_failed(worker, failure))
                 if self.chance.random() < 0.8:
                     self.later(boot_time + 0.01, lambda: self._end_worker(worker, ExitStatus(code=5)))
@@ -522,27 +627,29 @@ class World:
                 self.later(boot_time, lambda: self._end_worker(worker, SEGMENTATION_FAULT))
             case "hangs":
                 worker.deaf = True
+                worker.blocked_since = self.now  # whatever somebody who writes to its channel makes it say
             case _:
                 self.later(boot_time, lambda: self._come_up(worker))
 
-    def _say_failed(self, worker: FakeWorker, failure: Failure) -> None:
+    def _say_failed(self, worker: FakeWorker, failure: BootFailed) -> None:
         if worker.alive:
-            self.tell(("worker", worker.id), WorkerFailed(worker.id, failure))
+            self.say(worker, failure)
 
     def _come_up(self, worker: FakeWorker) -> None:
         if not worker.alive:
             return
         worker.ready = True
         worker.last_beat = self.now
-        self.tell(("worker", worker.id), WorkerReady(worker.id))
-        if self.script.crash_loop and not self.calm:
-            self.later(self.chance.random() * 0.5, lambda: self._end_worker(worker, SEGMENTATION_FAULT))
+        self.say(worker, Ready())
+        if (self.script.crash_loop or self.script.poison) and not self.calm:
+            life = self.chance.random() * (0.05 if self.script.poison else 0.5)
+            self.later(life, lambda: self._end_worker(worker, SEGMENTATION_FAULT))
         elif self.happens(self.script.crash):
             status = self.chance.choice((KILLED, SEGMENTATION_FAULT, CLEAN, ExitStatus(code=3)))
             self.later(self._some_time(), lambda: self._die_unless_calm(lambda: self._end_worker(worker, status)))
         if self.happens(self.script.block):
             self.later(self._some_time(), lambda: self._block(worker))
-        worker.requests = self.chance.randrange(100)
+        worker.requests = 0 if self.script.crash_loop else 1 + self.chance.randrange(100)
         self.later(1.0, lambda: self._serve(worker))
 
     def _serve(self, worker: FakeWorker) -> None:
@@ -579,7 +686,7 @@ class World:
 
     def _say_stopped_accepting(self, worker: FakeWorker) -> None:
         if worker.alive:
-            self.tell(("worker", worker.id), WorkerStoppedAccepting(worker.id))
+            self.say(worker, StoppedAccepting())
 
     def _kill(self, worker: FakeWorker) -> None:
         worker.killed_at = self.now
@@ -589,7 +696,10 @@ class World:
     def _end_worker(self, worker: FakeWorker, status: ExitStatus) -> None:
         if worker.alive:
             worker.alive = False
-            self.tell(("worker", worker.id), WorkerExited(worker.id, status), also=("zygote", worker.generation))
+            exited = WorkerExited(worker.id, status, requests=worker.requests)
+            self.tell(_channel(worker), exited, also=("zygote", worker.generation))
+            if worker.ready:
+                self.spent += max(CHEAPEST_BOOT, worker.boot_time)
 
     # ---- the operator, and the machine --------------------------------------------------------------------------------
 
@@ -653,3 +763,7 @@ class World:
         assert successor.dump() == self.supervisor.dump()
         assert successor.next_deadline() == self.supervisor.next_deadline()
         self.supervisor = successor
+
+
+def _channel(process: FakeWorker | FakeZygote) -> tuple[str, int]:
+    return ("worker", process.id) if isinstance(process, FakeWorker) else ("zygote", process.generation)

@@ -68,11 +68,22 @@ def draw_script(chance: random.Random) -> Script:
         zygote_death=0.3,
         zygote_deafness=0.1,
     )
+    taken_over = replace(
+        troubled_boots,
+        hostile_worker=0.3,
+        hostile_zygote=0.7,
+        zygote_death=0.5,
+        reloads=1 + chance.randrange(4),
+        delay=chance.choice((0.0, 0.02, 0.5)),
+    )
     first_boot_in_doubt = replace(
         common, zygote_fates=(3.0, 1.0, 1.0, 1.0, 1.0), worker_fates=(3.0, 1.0, 1.0, 1.0, 1.0), first_boot_well=False
     )
     crash_loop = replace(common, early_stop=0.0, crash_loop=True)
-    return chance.choice((asked, troubled_boots, troubled, troubled, first_boot_in_doubt, crash_loop))
+    poison = replace(common, early_stop=0.0, poison=True)
+    return chance.choice(
+        (asked, troubled_boots, troubled, troubled, taken_over, taken_over, first_boot_in_doubt, crash_loop, poison)
+    )
 
 
 def make_world(seed: int, script: Script | None = None) -> World:

@@ -84,9 +84,9 @@ class Authority:
         return path
 
     def client(self, certificate: tuple[Path, Path] | None = None) -> ssl.SSLContext:
-        """The context of a client that trusts this authority only, and shows a certificate if it has one."""
+        """The context of a client of HTTP/1.1 that trusts this authority only, and shows a certificate if it has one."""
         context = ssl.create_default_context(cadata=self.certificate)
-        context.set_alpn_protocols(["h2", "http/1.1"])
+        context.set_alpn_protocols(["http/1.1"])
         if certificate is not None:
             context.load_cert_chain(*certificate)
         return context

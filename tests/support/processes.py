@@ -56,13 +56,25 @@ def look_at(pid: int) -> Process | None:
 
 def all_processes() -> list[Process]:
     """Every process of this machine, by pid."""
-    pids = sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit())
-    return [process for pid in pids if (process := look_at(pid))]
+    return [process for pid in _pids() if (process := look_at(pid))]
+
+
+def _pids() -> list[int]:
+    return sorted(int(entry) for entry in os.listdir("/proc") if entry.isdigit())
 
 
 def in_session(session: int) -> list[Process]:
     """The running processes of a session: they stay in it when their parent dies."""
-    return [process for process in all_processes() if process.session == session and process.running]
+    # The kernel is asked for the session first: there may be hundreds of other processes, and some look again and again.
+    found = [look_at(pid) for pid in _pids() if _session_of(pid) == session]
+    return [process for process in found if process and process.session == session and process.running]
+
+
+def _session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None
 
 
 def descendants(pid: int) -> list[Process]:
@@ -85,3 +97,21 @@ def is_running(pid: int) -> bool:
     """Whether the process exists and has not ended."""
     process = look_at(pid)
     return process is not None and process.running
+
+
+def memory_peak(pid: int) -> int:
+    """The most memory, in bytes, that a process has had since its start or since `reset_memory_peak` (VmHWM)."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+def reset_memory_peak(pid: int) -> None:
+    """Have the peak begin anew at what the process has now (proc_pid_clear_refs(5))."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def resident_memory(pid: int) -> int:
+    """The memory, in bytes, that a process has at present."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -6,7 +6,9 @@
 
 Settings that a test does not give are those of `DEFAULTS`: the application of `tests.support.application`, one worker,
 one listener on a free port of 127.0.0.1, JSON logs. Leaving the block stops the server if it still runs, and whatever
-happens no process of it survives: all of them share one session (setsid), whose members are killed one by one by pid.
+happens no process of it survives: all of them share one session (setsid), whose members are killed one by one by pid. If
+the tests themselves are killed, the kernel kills the master (PR_SET_PDEATHSIG), and the workers end when it is gone. It does so
+at the end of the thread that has started the server, so that has to be one which stays.
 """
 
 from __future__ import annotations
@@ -37,6 +39,9 @@ DEFAULTS: dict[str, Any] = {
     "workers": {"count": 1},
 }
 ROOT = Path(__file__).parents[2]
+PYTHONPATH = f"{ROOT}:{ROOT / 'tests/support/startup'}"
+SETPRIV = shutil.which("setpriv")
+UNTIL_DEATH = [SETPRIV, "--pdeathsig", "KILL"] if SETPRIV else []
 BOOT_TIMEOUT = 20.0
 STOP_TIMEOUT = 20.0
 
@@ -160,7 +165,7 @@ class Server:
 
     def start(self) -> Self:
         """Start the program without waiting for anything."""
-        command = [self._python, "-m", "appserver", *self._arguments]
+        command = [*UNTIL_DEATH, self._python, "-m", "appserver", *self._arguments]
         if self._limits:
             command = ["/bin/sh", "-c", f'{self._limits}; exec "$@"', "sh", *command]
         self._process = subprocess.Popen(
@@ -180,10 +185,11 @@ class Server:
         return self
 
     def _full_environment(self) -> dict[str, str]:
-        """The tests' environment without what would be read as settings."""
-        settings = ("APPSERVER_", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS")
+        """The tests' environment without what would be read as settings; standard output is buffered, as it usually is."""
+        settings = ("APPSERVER_", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "PYTHONUNBUFFERED")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(settings)}
-        return {**inherited, "PYTHONPATH": str(ROOT), **self._environment}
+        # The control socket that every server has stays in the server's directory.
+        return {**inherited, "PYTHONPATH": PYTHONPATH, "RUNTIME_DIRECTORY": str(self.directory), **self._environment}
 
     def __enter__(self) -> Self:
         self.start()
@@ -204,7 +210,8 @@ class Server:
         try:
             if self._process.poll() is None:
                 self.stop()
-                assert not self.processes(), f"left behind by a stopped server: {self.processes()}"
+                # A worker that was just being forked ends by itself, when its channel does.
+                eventually(lambda: not self.processes(), "a stopped server has left nothing behind", timeout=1)
         finally:
             self.kill_everything()
             print(f"--- exit code {self._process.returncode}, standard error:\n{self.log.text}")

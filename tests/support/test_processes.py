@@ -35,13 +35,14 @@ def test_a_session_holds_the_orphans_too() -> None:
 
 def test_the_cpu_time_of_a_tree_has_that_of_children_that_were_reaped() -> None:
     code = (
-        "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while __import__(\"time\").process_time() < .2:"
+        "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while __import__(\"time\").process_time() < .3:"
         " pass']); print(flush=True); input()"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        assert processes.tree_cpu_seconds(process.pid) >= 0.2
+        # The kernel rounds to its ticks, of user and of system time.
+        assert processes.tree_cpu_seconds(process.pid) >= 0.25
 
 
 def test_an_ended_process_is_not_running() -> None:

@@ -15,11 +15,14 @@ INTERVAL = 0.01
 """Seconds between two looks."""
 
 
-def eventually(look: Callable[[], T], what: str, *, timeout: float = 10.0) -> T:
-    """Return the first truthy value of `look()`; raise AssertionError naming `what` after `timeout` seconds."""
+def eventually(look: Callable[[], T], what: str, *, timeout: float = 30.0, interval: float = INTERVAL) -> T:
+    """Return the first truthy value of `look()`; raise AssertionError naming `what` after `timeout` seconds.
+
+    `interval` are the seconds between two looks.
+    """
     deadline = time.monotonic() + timeout
     while not (value := look()):
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout} s: {what} (last seen: {value!r})")
-        time.sleep(INTERVAL)
+        time.sleep(interval)
     return value

@@ -28,7 +28,7 @@ async def app(scope, receive, send):
 
 
 def ask(server: Server, target: str, method: str = "GET") -> Response:
-    [address] = [record["address"] for record in server.log.matching("admin listening")]
+    [address] = [record["address"] for record in server.log.matching("admin listening", controls=False)]
     return Address.parse(address).request(method, target)
 
 
@@ -41,7 +41,7 @@ def test_it_is_ready_when_all_wanted_workers_serve_and_not_before(tmp_path: Path
     files = {"slow.py": SLOW_START}
     server = Server(tmp_path, {**ADMIN, "app": {"target": "slow:app"}, "workers": {"count": 2}}, files=files).start()
     try:
-        server.log.wait_for("admin listening")
+        server.log.wait_for("admin listening", controls=False)
         assert readiness(server) == (503, "booting: 0 of 2 serve")
         assert ask(server, "/livez").status == 200
         server.log.wait_for("serving", timeout=20)
@@ -52,7 +52,7 @@ def test_it_is_ready_when_all_wanted_workers_serve_and_not_before(tmp_path: Path
 
 def test_it_stays_ready_through_a_reload(start_server: StartServer) -> None:
     server = start_server({**ADMIN, "workers": {"count": 2}})
-    [address] = [record["address"] for record in server.log.matching("admin listening")]
+    [address] = [record["address"] for record in server.log.matching("admin listening", controls=False)]
     with Load(Address.parse(address), connections=2, path="/readyz", pause=(0, 0.01)) as load:
         load.wait_for_requests(20)
         assert server.reload()["result"] == "ok"
@@ -124,7 +124,7 @@ def test_it_knows_no_lines_of_the_access_log_and_counts_no_requests(start_server
 
 def test_an_address_in_use_ends_the_start_with_3(start_server: StartServer, tmp_path: Path) -> None:
     server = start_server(ADMIN)
-    address = server.log.matching("admin listening")[0]["address"]
+    address = server.log.matching("admin listening", controls=False)[0]["address"]
     other = Server(tmp_path / "other", {"admin": {"bind": address}}).start()
     assert other.wait_for_exit() == 3
     other.close()

@@ -168,3 +168,26 @@ class TestPrivileges:
         files = {"importer.py": TestPreload.IMPORTER + TestPreload.THREAD}
         with Server(directory, settings, files=files) as server:
             assert int(server.request("/").text) in {worker.pid for worker in server.workers()}
+
+
+def without_httptools(directory: Path) -> dict[str, str]:
+    """An environment in which httptools cannot be imported."""
+    hidden = directory / "hidden"
+    hidden.mkdir()
+    (hidden / "httptools.py").write_text("raise ImportError('no wheel for this Python')\n")
+    return {"PYTHONPATH": f"{hidden}{os.pathsep}{ROOT}"}
+
+
+def test_h11_reads_requests_where_httptools_cannot_be_imported(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(environment=without_httptools(tmp_path))
+    assert server.request("/").status == 200
+
+
+def test_where_it_is_asked_for_by_name_the_start_says_what_to_do(tmp_path: Path) -> None:
+    settings = {"http": {"parser": "httptools"}}
+    server = Server(tmp_path, settings, environment=without_httptools(tmp_path)).start()
+    try:
+        assert server.wait_for_exit() == 2
+        assert "httptools cannot be imported: install it, or leave the choice to the server" in server.log.text
+    finally:
+        server.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import textwrap
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.server import ROOT, Server
+from tests.support.waiting import eventually
 
 SETTINGS, LISTENER, IMPORT, STARTUP = 2, 3, 4, 5
 
@@ -22,14 +24,17 @@ FAILING_LIFESPAN = textwrap.dedent("""
     """)
 
 
-def failed_start(directory: Path, settings: dict[str, Any], *, code: int, **options: Any) -> str:
+def failed_start(
+    directory: Path, settings: dict[str, Any], *, code: int, shows_stacks: bool = False, **options: Any
+) -> str:
     """Start a server that ends by itself with `code`; what it said."""
     server = Server(directory, settings, **options).start()
     try:
         assert server.wait_for_exit(timeout=15) == code
         said = f"{server.log.text}\n{server.output.text}"
-        assert str(ROOT / "appserver") not in said, "a traceback of ours"
-        assert not server.processes()
+        assert shows_stacks or str(ROOT / "appserver") not in said, "a traceback of ours"
+        # A worker of which the master has not heard yet, when it kills the zygote, ends when its channel does.
+        eventually(lambda: not server.processes(), "nothing is left", timeout=5)
         return said
     finally:
         server.close()
@@ -88,7 +93,7 @@ class TestImport:
         assert "application:app" in said or "'app'" in said
         assert "Traceback" not in said
 
-    @pytest.mark.parametrize("preload", [False, True])
+    @pytest.mark.parametrize("preload", [False, pytest.param(True, marks=pytest.mark.long)])
     @pytest.mark.parametrize(
         ("source", "expected"),
         [
@@ -105,6 +110,17 @@ class TestImport:
         said = failed_start(tmp_path, settings, code=IMPORT, files={"broken.py": source})
         assert expected in said
         assert "broken.py" in said
+        assert said.count("boot failed") == 1
+
+    @pytest.mark.parametrize("preload", [False, True])
+    def test_an_application_that_has_gevent_patch_threads_is_told_what_to_do(
+        self, tmp_path: Path, preload: bool
+    ) -> None:
+        settings = {"app": {"target": "patched:app"}, "workers": {"count": 1, "preload": preload}}
+        source = "import gevent.monkey\ngevent.monkey.patch_all()\nfrom application import app\n"
+        said = failed_start(tmp_path, settings, code=IMPORT, files={"patched.py": source})
+        assert "gevent.monkey.patch_all" in said
+        assert "app.threads" in said
         assert said.count("boot failed") == 1
 
 
@@ -124,15 +140,39 @@ class TestStartup:
         assert expected in said
 
     def test_a_start_up_that_hangs_ends_at_boot_timeout(self, tmp_path: Path) -> None:
-        settings = {"app": {"target": "broken:app", "lifespan": "on"}, "workers": {"boot_timeout": 1}}
+        settings = {"app": {"target": "broken:app", "lifespan": "on"}, "workers": {"boot_timeout": 5}}
         files = {"broken.py": FAILING_LIFESPAN.format("await receive()")}
-        assert "boot_timeout" in failed_start(tmp_path, settings, code=STARTUP, files=files)
+        said = failed_start(tmp_path, settings, code=STARTUP, files=files, shows_stacks=True)
+        assert "boot_timeout" in said
+        assert "in app" in said.partition('"tasks":')[2], "where it awaits"
+
+    def test_a_start_up_that_blocks_shows_where(self, tmp_path: Path) -> None:
+        settings = {"app": {"target": "broken:app", "lifespan": "on"}, "workers": {"boot_timeout": 5}}
+        connect = "import time\n\n\ndef connect():\n    time.sleep(600)\n"
+        files = {"broken.py": connect + FAILING_LIFESPAN.format("connect()")}
+        said = failed_start(tmp_path, settings, code=STARTUP, files=files, shows_stacks=True)
+        assert "in connect" in said
+
+    @pytest.mark.parametrize("preload", [pytest.param(False, marks=pytest.mark.long), True])
+    def test_an_import_that_hangs_ends_at_boot_timeout(self, tmp_path: Path, preload: bool) -> None:
+        settings = {"app": {"target": "broken:app"}, "workers": {"boot_timeout": 5, "preload": preload}}
+        files = {"broken.py": "import time\n\n\ndef connect():\n    time.sleep(600)\n\n\nconnect()\n"}
+        said = failed_start(tmp_path, settings, code=STARTUP, files=files, shows_stacks=True)
+        assert "boot_timeout" in said
+        assert ("zygote stacks" if preload else "worker stacks") in said
+        assert "in connect" in said
 
     @pytest.mark.parametrize("preload", [False, True])
-    def test_an_import_that_hangs_ends_at_boot_timeout(self, tmp_path: Path, preload: bool) -> None:
-        settings = {"app": {"target": "broken:app"}, "workers": {"boot_timeout": 1, "preload": preload}}
-        files = {"broken.py": "import time\ntime.sleep(600)\n"}
-        assert "boot_timeout" in failed_start(tmp_path, settings, code=STARTUP, files=files)
+    def test_one_that_is_killed_while_it_shows_where_has_not_crashed(self, tmp_path: Path, preload: bool) -> None:
+        settings = {"app": {"target": "broken:app"}, "workers": {"stall_report": 1, "preload": preload}}
+        server = Server(tmp_path, settings, files={"broken.py": "import time\ntime.sleep(600)\n"}).start()
+        try:
+            server.log.wait_for(f"{'zygote' if preload else 'worker'} boots slowly")
+            server.signal(signal.SIGQUIT)
+            server.wait_for_exit()
+            assert not [record for record in server.log.records if "crashed" in record["event"]]
+        finally:
+            server.close()
 
 
 class TestListener:

@@ -7,10 +7,12 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import StartServer
+from tests.support.certificates import Authority
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -25,7 +27,7 @@ DONE = asyncio.Event()
 
 PAGE = """<!doctype html><title>page</title><pre id="log"></pre><img src="/picture"><script>
 const log = line => { document.getElementById("log").textContent += line + ";" };
-const socket = new WebSocket("ws://" + location.host + "/session");
+const socket = new WebSocket(location.protocol.replace("http", "ws") + "//" + location.host + "/session");
 socket.binaryType = "arraybuffer";
 const messages = ["grüße", "x".repeat(100000), new Uint8Array([0, 255, 1])];
 socket.onopen = () => { log("open " + socket.extensions.split(";")[0]); socket.send(messages[0]); };
@@ -55,13 +57,28 @@ async def app(scope, receive, send):
 @pytest.mark.long
 @pytest.mark.timeout(120)
 @pytest.mark.skipif(BROWSER is None, reason="needs chromium (Debian: chromium)")
-def test_a_page_talks_with_the_server_it_came_from(start_server: StartServer, tmp_path: Path) -> None:
-    server = start_server({"app": {"target": "site_with_page:app"}}, files={"site_with_page.py": SITE})
-    options = ["--headless", "--disable-gpu", "--no-sandbox", "--disable-dev-shm-usage", "--no-first-run"]
+@pytest.mark.parametrize("version", ["1.1", "2"])
+def test_a_page_talks_with_the_server_it_came_from(start_server: StartServer, tmp_path: Path, version: str) -> None:
+    """Over HTTP/2, which browsers speak over TLS only, page and session share a connection (RFC 8441)."""
+    settings: dict[str, Any] = {"app": {"target": "site_with_page:app"}}
+    if version == "2":
+        certificate, key = Authority().issue("localhost", "127.0.0.1").write(tmp_path, "server")
+        settings["listeners"] = [{"bind": "127.0.0.1:0", "tls": True}]
+        settings["tls"] = {"certificate": str(certificate), "key": str(key)}
+    server = start_server(settings, files={"site_with_page.py": SITE})
+    scheme = "https" if version == "2" else "http"
+    options = [
+        "--headless",
+        "--disable-gpu",
+        "--no-sandbox",
+        "--disable-dev-shm-usage",
+        "--no-first-run",
+        "--ignore-certificate-errors",
+    ]
     options += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
     assert BROWSER is not None
     page = subprocess.run(
-        [BROWSER, *options, f"http://{server.address}/page"],
+        [BROWSER, *options, f"{scheme}://{server.address}/page"],
         env={**os.environ, "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
@@ -71,3 +88,4 @@ def test_a_page_talks_with_the_server_it_came_from(start_server: StartServer, tm
     found = re.search(r'<pre id="log">(.*?)</pre>', page.stdout)
     assert found, page.stderr
     assert found[1] == "open permessage-deflate;same;same;same;closed 1000 true;"
+    assert server.output.wait_for("session")["http_version"] == version

@@ -24,7 +24,7 @@ async def app(scope, receive, send):
 """
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", ["<&-", ">&-", pytest.param("2>&-", marks=pytest.mark.long), "<&- >&- 2>&-"])
 def test_it_serves_and_stops_with_closed_standard_streams(tmp_path: Path, closed: str) -> None:
     (tmp_path / "main.py").write_text(APPLICATION)
     arguments = f"main:app --workers 1 --bind unix:{tmp_path}/app.sock"

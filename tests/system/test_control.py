@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+import appserver.cli.commands  # noqa: F401 - `main` would import it as another user, who may not be able to read it
 from appserver.cli import main
 from tests.conftest import StartServer
 from tests.support.address import Address
@@ -54,6 +55,47 @@ def server(start_server: StartServer) -> Server:
     return start_server({**CONTROL, "workers": {"count": 2}})
 
 
+class TestWithoutASetting:
+    """The control socket that every server has: found by the settings file, or by the directory."""
+
+    def test_a_server_is_found_by_its_settings_file_and_from_its_directory(self, start_server: StartServer) -> None:
+        server = start_server(environment={"RUNTIME_DIRECTORY": ""})
+        [record] = server.log.matching("admin listening", controls=True)
+        try:
+            assert (
+                f"pid {server.pid}"
+                in command(server, "status", "--config", str(server.directory / "server.toml")).stdout
+            )
+            assert command(server, "reload", "--config", "server.toml").returncode == 0
+            bare = subprocess.run(
+                [sys.executable, "-m", "appserver", "stop"],
+                cwd=server.directory,
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+                capture_output=True,
+                text=True,
+                timeout=LIMIT,
+                check=False,
+            )
+            assert (bare.returncode, bare.stdout, bare.stderr) == (0, "stopped\n", "")
+        finally:
+            Path(record["address"].removeprefix("unix:")).unlink(missing_ok=True)
+
+    def test_a_unit_of_systemd_has_it_in_its_runtime_directory(self, start_server: StartServer, tmp_path: Path) -> None:
+        runtime = tmp_path / "runtime"
+        runtime.mkdir()
+        server = start_server(environment={"RUNTIME_DIRECTORY": str(runtime)})
+        assert (runtime / "control.sock").is_socket()
+        assert command(server, "status", "--control", str(runtime / "control.sock")).returncode == 0
+
+    def test_a_second_server_of_the_same_settings_does_without(self, start_server: StartServer, tmp_path: Path) -> None:
+        first = start_server()
+        with Server(tmp_path) as second:
+            warning = second.log.wait_for("no control socket")
+            assert warning["path"] == str(tmp_path / "control.sock")
+            assert second.request("/").text == "hello"
+        assert command(first, "status", "--control", "control.sock").returncode == 0
+
+
 class TestStatus:
     def test_it_shows_the_server_and_its_workers(self, server: Server) -> None:
         run = command(server, "status")
@@ -73,12 +115,13 @@ class TestStatus:
         shown = json.loads(run.stdout)
         assert list(shown) == [
             "version", "pid", "state", "generation", "started_at", "listeners", "last_reload", "workers",
+            "deadly_requests",
         ]  # fmt: skip
         assert (shown["pid"], shown["state"], shown["generation"]) == (server.pid, "serving", 1)
         assert (shown["listeners"], shown["last_reload"]) == ([str(server.address)], None)
         assert list(shown["workers"][0]) == [
             "id", "pid", "generation", "state", "started_at", "requests", "in_progress", "connections", "websockets",
-            "rss_bytes", "loop_lag_seconds", "heartbeat_age_seconds",
+            "http2_connections", "http2_streams", "rss_bytes", "loop_lag_seconds", "heartbeat_age_seconds",
         ]  # fmt: skip
         assert [worker["id"] for worker in shown["workers"]] == [1, 2]
         assert [worker["pid"] for worker in shown["workers"]] == [worker.pid for worker in server.workers()]
@@ -111,9 +154,9 @@ class TestReload:
         server.write(name, content)
         run = command(server, "reload")
         assert (run.returncode, run.stdout) == (1, "")
-        assert run.stderr.startswith(f"appserver: reload {result}: ")
+        assert run.stderr.startswith(f"appserver: reload {result.replace('_', ' ')}: ")
         assert expected in run.stderr
-        assert {worker.pid for worker in server.workers()} == before
+        eventually(lambda: {worker.pid for worker in server.workers()} == before, "the new worker has gone")
         last = status(server)["last_reload"]
         assert last["result"] == result
         assert expected in last["reason"]
@@ -138,7 +181,7 @@ class TestReload:
         server.log.wait_for("reload started")
         assert server.stop() == 0
         thread.join()
-        assert (runs[0].returncode, runs[0].stderr) == (1, "appserver: reload rolled_back: the server is stopping\n")
+        assert (runs[0].returncode, runs[0].stderr) == (1, "appserver: reload rolled back: the server is stopping\n")
 
     def test_the_addresses_for_control_and_watching_can_be_moved(self, server: Server) -> None:
         server.configure({"admin": {"control": "moved.sock", "bind": "127.0.0.1:0"}, "workers": {"count": 2}})
@@ -263,11 +306,27 @@ def test_log_files_are_reopened(start_server: StartServer) -> None:
 
 class TestErrors:
     def test_without_a_control_socket_the_key_to_set_is_told(self, start_server: StartServer) -> None:
-        server = start_server()
+        server = start_server({"admin": {"control": ""}})
         run = command(server, "status")
         assert run.returncode == 1
-        assert "server.toml: admin.control is not set" in run.stderr
-        assert "set it in [admin]" in run.stderr
+        assert 'server.toml: admin.control is ""' in run.stderr
+        assert "name one in [admin]" in run.stderr
+
+    def test_without_a_server_the_places_where_it_might_be_are_told(self, tmp_path: Path) -> None:
+        (tmp_path / "server.toml").write_text('[app]\ntarget = "a:b"')
+        run = subprocess.run(
+            [sys.executable, "-m", "appserver", "status"],
+            cwd=tmp_path,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "XDG_RUNTIME_DIR": "/run/user/x"},
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            check=False,
+        )
+        assert run.returncode == 1
+        assert "server.toml: admin.control is not set, and no server with these settings answers at" in run.stderr
+        for place in ("/run/appserver/server/control.sock", "/run/appserver/server-", "/run/user/x/appserver/server-"):
+            assert f"\n    {place}" in run.stderr
 
     def test_without_a_word_about_the_server_the_ways_to_name_it_are_told(self, tmp_path: Path) -> None:
         run = subprocess.run(

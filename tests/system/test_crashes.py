@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+from pathlib import Path
 
 import pytest
 
@@ -94,6 +96,61 @@ def test_a_worker_that_dies_together_with_the_zygote_is_replaced(start_server: S
 def _serves_on_every_connection(server: Server, address: Address) -> None:
     assert {address.request().status for _ in range(10)} == {200}
     assert processes.is_running(server.pid)
+
+
+class TestAKilledMaster:
+    """Its workers finish what they serve, which may take as long as `workers.graceful_timeout`."""
+
+    @pytest.mark.parametrize("bind", ["127.0.0.1:0", "unix:app.sock"])
+    def test_clients_are_refused_and_the_next_start_works_while_a_request_is_finished(
+        self, start_server: StartServer, tmp_path: Path, bind: str
+    ) -> None:
+        bind = bind.replace("app.sock", str(tmp_path / "app.sock"))
+        server = start_server({"listeners": [{"bind": bind}], "workers": {"count": 2}})
+        with begin_echo(server.address) as kept:
+            server.signal(signal.SIGKILL)
+            eventually(lambda: not accepts(server.address), "connections are refused")
+            (tmp_path / "next").mkdir()
+            with Server(tmp_path / "next", {"listeners": [{"bind": str(server.address)}]}) as successor:
+                assert successor.request("/").text == "hello"
+            assert end_echo(kept)
+
+    def test_a_socket_that_was_passed_to_it_goes_on_listening_for_its_owner(self, start_server: StartServer) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as passed:
+            server = start_server({"listeners": [{"bind": f"fd://{passed.fileno()}"}]}, pass_fds=[passed.fileno()])
+            server.signal(signal.SIGKILL)
+            server.log.wait_for("master is gone")
+            eventually(lambda: not server.processes(), "its processes have gone")
+            with server.address.connect():
+                passed.settimeout(10)
+                passed.accept()[0].close()
+
+
+def begin_echo(address: Address) -> socket.socket:
+    """A connection whose request is under way until `end_echo`; some of the answer is there."""
+    kept = address.connect()
+    kept.sendall(
+        b"POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n"
+    )
+    answer = b""
+    while b"one" not in answer:
+        answer += kept.recv(1000)
+    return kept
+
+
+def end_echo(kept: socket.socket) -> bool:
+    """Whether the request can be completed, and the answer comes to its end."""
+    kept.sendall(b"3\r\ntwo\r\n0\r\n\r\n")
+    with kept.makefile("rb") as rest:
+        return rest.read().endswith(b"3\r\ntwo\r\n0\r\n\r\n")
+
+
+def accepts(address: Address) -> bool:
+    try:
+        address.connect().close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 class TestCount:

@@ -62,7 +62,7 @@ def aside(message: Message) -> bool:
     return not message.keys() & {"READY", "RELOADING", "STOPPING"}
 
 
-@pytest.fixture(params=["path", "abstract"])
+@pytest.fixture(params=["path", pytest.param("abstract", marks=pytest.mark.long)])
 def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]:
     address = str(tmp_path / "notify") if request.param == "path" else f"@appserver-test-{os.getpid()}"
     manager = Manager(address)

@@ -49,7 +49,7 @@ SETTINGS = {
 @pytest.mark.timeout(180)
 def test_its_figures_are_what_the_clients_have_counted(start_server: StartServer, tmp_path: Path) -> None:
     server = start_server(SETTINGS, files={"shop.py": SHOP})
-    target = server.log.matching("admin listening")[0]["address"]
+    target = server.log.matching("admin listening", controls=False)[0]["address"]
     with Prometheus(tmp_path, target) as prometheus:
         pause = (0.0, 0.03)
         with (

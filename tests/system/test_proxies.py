@@ -91,7 +91,7 @@ def begin(kind: type[Proxy], transport: str, directory: Path, exits: ExitStack) 
             "127.0.0.1:9443 send": f"{announced} send",
         }
     else:
-        replaced = {"server unix:/run/appserver/app.sock": f"server {near}", "appserver.internal:8443": far}
+        replaced = {"server unix:/run/appserver/app.sock": f"server {near}", "192.0.2.10:8443": far}
     return Scene(server, exits.enter_context(kind(directory / "proxy", AUTHORITY, replaced)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -86,3 +87,50 @@ def test_it_is_not_taken_from_anybody_else(start_server: StartServer) -> None:
     server = start_server(settings, files={"chatty.py": CHATTY})
     response = server.request("/synchronous", headers={"x-request-id": "mine"})
     assert response.text == f'"{response.headers["x-request-id"]}"' != '"mine"'
+
+
+CORRELATED = """
+from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
+from fastapi import FastAPI, Request, Response
+
+app = FastAPI()
+
+@app.get("/")
+async def index(request: Request):
+    return [request.headers["x-request-id"], request.state.request_id, correlation_id.get()]
+
+@app.get("/own")
+async def own(response: Response):
+    response.headers["X-Request-ID"] = "made-by-the-application"
+
+app.add_middleware(CorrelationIdMiddleware)
+"""
+
+
+@pytest.mark.parametrize(
+    ("sent", "trusted"),
+    [
+        ({}, []),
+        pytest.param({}, ["127.0.0.1"], marks=pytest.mark.long),
+        pytest.param({"X-Request-ID": "7f3e0c1a5b9d4e2f8a6c0d1e2f3a4b5c"}, [], marks=pytest.mark.long),
+        ({"X-Request-ID": "7f3e0c1a5b9d4e2f8a6c0d1e2f3a4b5c"}, ["127.0.0.1"]),
+        pytest.param({"X-Request-ID": "no id"}, [], marks=pytest.mark.long),
+        ({"X-Request-ID": "no id"}, ["127.0.0.1"]),
+    ],
+)
+def test_a_middleware_that_makes_ids_of_its_own_takes_ours(
+    start_server: StartServer, sent: dict[str, str], trusted: list[str]
+) -> None:
+    settings = {"app": {"target": "correlated:app"}, "proxy": {"trusted": trusted}}
+    server = start_server(settings, files={"correlated.py": CORRELATED})
+    response = server.address.request(headers=sent)
+    seen = response.headers["x-request-id"]
+    assert json.loads(response.body) == [seen] * 3
+    assert server.output.wait_for("request")["request_id"] == seen
+    assert (seen in sent.values()) is bool(trusted and sent and "no id" not in sent.values())
+
+
+def test_the_access_log_has_the_id_that_was_sent(start_server: StartServer) -> None:
+    server = start_server({"app": {"target": "correlated:app"}}, files={"correlated.py": CORRELATED})
+    sent = server.address.request(target="/own").headers["x-request-id"]
+    assert server.output.wait_for("request", path="/own")["request_id"] == sent

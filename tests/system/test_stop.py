@@ -177,13 +177,13 @@ class StandardOutputs:
     BROKEN = "sys.stdout = type('Log', (), {'write': print, 'flush': lambda self: 1 / 0})()"
 
 
-@pytest.mark.parametrize("preload", [False, True])
+@pytest.mark.parametrize("preload", [False, pytest.param(True, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "output",
     [StandardOutputs.NONE, StandardOutputs.WITHOUT_FLUSH, StandardOutputs.BROKEN],
     ids=["none", "bare", "broken"],
 )
-def test_neither_a_strange_standard_output_nor_a_thread_holds_up_a_stop(
+def test_neither_a_strange_standard_output_nor_a_thread_holds_up_a_stop_beyond_its_limit(
     start_server: StartServer, output: str, preload: bool
 ) -> None:
     thread = "threading.Thread(target=time.sleep, args=(600,)).start()"
@@ -198,7 +198,7 @@ async def app(scope, receive, send):
         {thread}
     await usual(scope, receive, send)
 """
-    settings = {"app": {"target": "odd:app"}, "workers": {"preload": preload}}
+    settings = {"app": {"target": "odd:app"}, "workers": {"preload": preload, "graceful_timeout": 1}}
     server = start_server(settings, files={"odd.py": source})
     server.request("/")
     assert server.stop() == 0

@@ -98,7 +98,7 @@ def test_curl_and_openssl_are_served(start_server: StartServer, tmp_path: Path) 
     client = ["openssl", "s_client", "-connect", str(address), "-CAfile", authority, "-verify_return_error"]
     shown = run(*client, "-servername", "other.example", "-alpn", "h2,http/1.1", input="").stdout
     assert "CN = other.example" in shown.replace("CN=", "CN = ")
-    assert "ALPN protocol: http/1.1" in shown
+    assert "ALPN protocol: h2" in shown
     assert "Verify return code: 0 (ok)" in shown
     old = run(*client, "-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0", input="")
     assert old.returncode != 0

@@ -227,16 +227,18 @@ class TestANewProgramThatIsNotFit:
         assert pids(server) == workers
 
     def test_one_that_hangs_is_given_up(self, start_server: StartServer, site: Path) -> None:
-        server = start_server({"workers": {"boot_timeout": 3}}, environment=environment(site))
+        server = start_server({"workers": {"boot_timeout": 10}}, environment=environment(site))
         (site / "appserver/cli/__init__.py").write_text("import time\ntime.sleep(600)\n")
         workers = pids(server)
         server.signal(signal.SIGUSR2)
         # It goes on supervising meanwhile.
         os.kill(next(iter(workers)), signal.SIGKILL)
-        server.wait_for_workers(1, without=list(workers), timeout=2.5)
+        server.wait_for_workers(1, without=list(workers), timeout=9)
         assert refusal(server) == "another upgrade is under way"
         server.log.wait_for(
-            "upgrade refused", reason="the new program did not come up within 3 s (workers.boot_timeout)"
+            "upgrade refused",
+            reason="the new program did not come up within 10 s (workers.boot_timeout)",
+            timeout=30,
         )
         eventually(lambda: len(server.processes()) == 3, "the new program is gone")
 

@@ -74,7 +74,7 @@ def test_a_new_program_goes_on_watching(server: Server) -> None:
 
 
 def test_files_that_are_not_the_applications_change_nothing(server: Server) -> None:
-    server.write("notes.txt", "nothing of interest")
+    server.write("shop.db", "nothing of interest")
     server.write("shop.py", APPLICATION.replace("old", "new"))
     assert server.log.wait_for("reload finished")["result"] == "ok"
     assert len(server.log.matching("reload started")) == 1

@@ -115,7 +115,7 @@ def test_a_killed_worker_ends_its_sessions_and_the_next_one_takes_them(start_ser
 
 def test_a_session_shows_in_the_status_and_leaves_one_line(start_server: StartServer) -> None:
     server = start_server({"admin": {"bind": "127.0.0.1:0"}})
-    admin = Address.parse(server.log.wait_for("admin listening")["address"])
+    admin = Address.parse(server.log.wait_for("admin listening", controls=False)["address"])
     with connect(server.address.websocket("/session?a=b"), user_agent_header="tests") as session:
         say(session, "one")
         say(session, b"two" * 1000)

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from appserver import __version__
+from appserver import __version__, distribution
 from appserver.cli import main
 from appserver.errors import AppserverError, ListenerError, StartupError
 from appserver.master import Command
@@ -127,6 +127,19 @@ class TestRun:
         again = master.reread().settings
         assert (again.http.max_headers, again.workers.preload, again.workers.count) == (2, True, 3)
 
+    def test_a_reload_reads_all_of_several_files_again_and_files_that_have_come(self, master: FakeMaster) -> None:
+        Path("base.toml").write_text('[app]\ntarget = "a:b"\n[http]\nmax_headers = 1\n[workers]\ncount = 1\n')
+        Path("conf.d").mkdir()
+        Path("conf.d/a.toml").write_text("[workers]\ncount = 2")
+        assert main(["--config", "base.toml", "--config", "conf.d"]) == 0
+        assert (master.settings.http.max_headers, master.settings.workers.count) == (1, 2)
+        Path("base.toml").write_text('[app]\ntarget = "a:b"\n[http]\nmax_headers = 3\n')
+        Path("conf.d/b.toml").write_text("[workers]\ncount = 4")
+        assert master.reread is not None
+        again = master.reread()
+        assert (again.settings.http.max_headers, again.settings.workers.count) == (3, 4)
+        assert [str(path) for path in again.paths] == ["base.toml", "conf.d/a.toml", "conf.d/b.toml"]
+
     def test_the_exit_code_is_the_masters(self, master: FakeMaster) -> None:
         master.then = lambda: 5
         assert main(["a:b"]) == 5
@@ -135,6 +148,103 @@ class TestRun:
         monkeypatch.setattr(sys, "argv", ["appserver", "a:b"])
         assert main() == 0
         assert master.settings.app.target == "a:b"
+
+
+class TestHabits:
+    @pytest.mark.parametrize(
+        ("arguments", "key", "expected"),
+        [
+            ("--root-path /api", "app.root_path", "/api"),
+            ("--lifespan off", "app.lifespan", "off"),
+            ("--interface asgi", "app.interface", "asgi3"),
+            ("--interface wsgi", "app.interface", "wsgi"),
+            ("--loop asyncio", "workers.loop", "asyncio"),
+            ("--http h11", "http.parser", "h11"),
+            ("--ws none", "websocket.enabled", False),
+            ("--ws websockets", "websocket.enabled", True),
+            ("--proxy-headers", "proxy.headers", "x-forwarded"),
+            ("--no-proxy-headers", "proxy.headers", "none"),
+            ("--forwarded-allow-ips 10.0.0.1,10.1.0.0/16", "proxy.trusted", ("10.0.0.1", "10.1.0.0/16")),
+            ("--timeout-keep-alive 7", "http.keepalive_timeout", 7),
+            ("--limit-concurrency 9", "workers.max_concurrency", 9),
+            ("--limit-max-requests 9", "workers.max_requests", 9),
+            ("--max-requests 9", "workers.max_requests", 9),
+            ("--preload", "workers.preload", True),
+            ("-w 3", "workers.count", 3),
+            ("-w3", "workers.count", 3),
+            ("--pid x.pid", "admin.pid_file", Path("x.pid")),
+            ("--access-logfile a.log", "access_log.file", Path("a.log")),
+            ("--access-logfile - --set access_log.enabled=false", "access_log.enabled", True),
+            ("--reload-dir a --reload-dir b", "dev.watch", ("a", "b")),
+        ],
+    )
+    def test_options_of_other_servers_mean_here_what_they_mean_there(
+        self, master: FakeMaster, arguments: str, key: str, expected: object
+    ) -> None:
+        assert main(["a:b", *arguments.split()]) == 0
+        section, _, name = key.partition(".")
+        assert getattr(getattr(master.settings, section), name) == expected
+
+    def test_their_origin_is_the_option_as_it_was_written(self, master: FakeMaster) -> None:
+        assert main(["a:b", "--limit-max-requests", "9", "--host", "0.0.0.0"]) == 0
+        assert master.loaded is not None
+        where = {name: master.loaded.origins[name].where for name in ("workers.max_requests", "listeners[0].bind")}
+        assert where == {"workers.max_requests": "--limit-max-requests", "listeners[0].bind": "--host"}
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            ("--host 0.0.0.0", ["0.0.0.0:8000"]),
+            ("--port 9000", ["127.0.0.1:9000"]),
+            ("--host ::1 --port 9000", ["[::1]:9000"]),
+            ("--uds /run/x.sock", ["unix:/run/x.sock"]),
+            ("--fd 3", ["fd://3"]),
+            ("-b 0.0.0.0:1 --bind unix:/run/x.sock", ["0.0.0.0:1", "unix:/run/x.sock"]),
+            ("-b 0.0.0.0:1 --port 2", ["0.0.0.0:1", "127.0.0.1:2"]),
+        ],
+    )
+    def test_addresses(self, master: FakeMaster, arguments: str, expected: list[str]) -> None:
+        assert main(["a:b", *arguments.split()]) == 0
+        assert [str(listener.bind) for listener in master.settings.listeners] == expected
+
+    @pytest.mark.parametrize("prefix", ["--", "--ssl-"])
+    def test_with_a_certificate_the_listeners_of_the_command_line_encrypt(
+        self, master: FakeMaster, prefix: str
+    ) -> None:
+        Path("c.pem").touch()
+        Path("k.pem").touch()
+        files = f"{prefix}certfile c.pem {prefix}keyfile k.pem".split()
+        assert main(["a:b", *files]) == 0
+        assert [(str(one.bind), one.tls) for one in master.settings.listeners] == [("127.0.0.1:8000", True)]
+        assert main(["a:b", *files, "-b", "127.0.0.1:1", "-b", "127.0.0.1:2"]) == 0
+        assert [one.tls for one in master.settings.listeners] == [True, True]
+        assert (master.settings.tls.certificate, master.settings.tls.key) == (Path("c.pem"), Path("k.pem"))
+
+    def test_with_a_file_its_listeners_stay_what_they_are(self, master: FakeMaster) -> None:
+        Path("c.pem").touch()
+        Path("server.toml").write_text('[app]\ntarget = "a:b"\n[[listeners]]\nbind = "127.0.0.1:1"\ntls = true')
+        assert main(["-c", "server.toml", "--certfile", "c.pem"]) == 0
+        assert [str(one.bind) for one in master.settings.listeners] == ["127.0.0.1:1"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "expected"),
+        [
+            ("--timeout 30", "--timeout (gunicorn): here it is workers.stall_timeout: --set workers.stall_timeout=..."),
+            ("--ssl-ca-certs x", "--ssl-ca-certs (uvicorn): here it is tls.client_ca: --set tls.client_ca=..."),
+            ("-D", "-D (gunicorn, hypercorn): there is no such setting; a service manager starts it"),
+            ("-k gevent", 'app.interface = "wsgi"'),
+            ("--ws wsproto", '--ws: websocket.enabled = "wsproto": expected true or false'),
+            ("-c gunicorn.conf.py", "appserver migrate -- gunicorn -c gunicorn.conf.py module:attribute"),
+        ],
+    )
+    def test_other_options_are_answered_with_what_they_are_here(
+        self, refused: Callable[..., str], arguments: str, expected: str
+    ) -> None:
+        assert expected in refused("a:b", *arguments.split())
+
+    def test_all_of_them_are_answered_at_once(self, refused: Callable[..., str]) -> None:
+        said = refused("--timeout", "30", "-D", "a:b", "--workes", "3")
+        assert [line.split()[0] for line in said.splitlines()] == ["appserver:", "-D", "unknown", "`appserver"]
 
 
 class TestErrors:
@@ -203,7 +313,7 @@ class TestWords:
             (["a:b", "--work", "2"], "unknown argument --work; did you mean --workers?"),
             (["a:b", "--blind=x"], "unknown argument --blind; did you mean --bind?"),
             (["check", "a:b", "--watch"], "unknown argument --watch; "),
-            (["a:b", "--workers"], "argument --workers: expected one argument"),
+            (["a:b", "--workers"], "argument -w/--workers: expected one argument"),
             (["settings", "a:b", "--format", "yaml"], "argument --format: invalid choice: 'yaml'"),
             (["a:b", "--set", "workers.count"], "--set workers.count: expected section.key=value"),
             (["a:b", "--set", "workers.cuont=4"], "--set: workers.cuont = 4: unknown key; did you mean workers.count?"),
@@ -230,7 +340,7 @@ class TestWords:
     @pytest.mark.parametrize(
         ("arguments", "expected"),
         [
-            (["--version"], f"appserver {__version__}\n"),
+            (["--version"], f"appserver {__version__} ({distribution.build()})\n"),
             (["--help"], "usage: appserver --config FILE"),
             (["check", "--help"], "usage: appserver check"),
             (["settings", "--help"], "usage: appserver settings"),
@@ -249,6 +359,9 @@ class TestCheck:
         assert main(["check", "--config", "server.toml"]) == 0
         assert main(["check", "a:b"]) == 0
         assert capsys.readouterr().out == "server.toml: the settings are valid\nthe settings are valid\n"
+        Path("host.toml").write_text("[workers]\ncount = 2")
+        assert main(["check", "--config", "server.toml", "--config", "host.toml"]) == 0
+        assert capsys.readouterr().out == "server.toml, host.toml: the settings are valid\n"
 
     def test_a_problem_ends_it_with_2(self, refused: Callable[..., str]) -> None:
         Path("server.toml").write_text('[app]\ntarget = "a:b"\n[workers]\nuser = "no-such-user"')

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 from appserver.asgi.types import Receive, Scope, Send
 from appserver.errors import ControlError
-from appserver.master.admin.operations import NoSuchWorkerError, Operations
-from appserver.master.admin.routes import CONTROLLING, WATCHING, Answer, BadRequestError, Request, Route, text
+from appserver.master.admin.operations import NoSuchWorkerError, Operations, Watching
+from appserver.master.admin.routes import CONTROLLING, WATCHING, Answer, BadRequestError, Look, Order, Request, text
 
 Denial = Callable[[tuple[str, int]], str | None]
 
 
-class AdminApplication:
-    """Serves the paths that are for watching; with `denial`, which says who may not, those for controlling as well."""
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The orders that are taken, and from whom: `denial` says why a client may not give any."""
 
-    def __init__(self, master: Operations, denial: Denial | None = None) -> None:
-        self._master = master
-        self._denial = denial
-        self._routes = WATCHING if denial is None else {**WATCHING, **CONTROLLING}
+    operations: Operations
+    denial: Denial
+
+
+class AdminApplication:
+    """Serves the paths that are for watching; with `control`, those for controlling as well."""
+
+    def __init__(self, view: Watching, control: Control | None = None) -> None:
+        self._view = view
+        self._control = control
+        self._routes = WATCHING if control is None else {**WATCHING, **CONTROLLING}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = await self._answer(scope, receive)
@@ -34,7 +43,7 @@ class AdminApplication:
         await send({"type": "http.response.body", "body": answer.body})
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
-        if self._denial is not None and (reason := self._denial(scope["client"])):
+        if self._control is not None and (reason := self._control.denial(scope["client"])):
             return text(403, reason)
         path = scope["path"]
         route = self._routes.get(path)
@@ -55,20 +64,20 @@ class AdminApplication:
             404, "not found; there are:\n" + "\n".join(f"{route.method} {name}" for name, route in self._routes.items())
         )
 
-    async def _ask(self, route: Route, scope: Scope, receive: Receive) -> Answer:
+    async def _ask(self, route: Look | Order, scope: Scope, receive: Receive) -> Answer:
         try:
             query = dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
-            body = await _read_object(receive) if route.method == "POST" else {}
             accept = b",".join(value for name, value in scope["headers"] if name == b"accept").decode("latin-1")
-            return await route.answer(self._master, Request(query, body, accept))
+            if isinstance(route, Look):
+                return await route.answer(self._view, Request(query, accept=accept))
+            assert self._control is not None
+            return await route.answer(self._control.operations, Request(query, await _read_object(receive), accept))
         except BadRequestError as error:
             return text(400, str(error))
         except NoSuchWorkerError as error:
             return text(404, str(error))
         except ControlError as error:
             return text(409, str(error))
-        except NotImplementedError as error:
-            return text(501, str(error))
 
 
 async def _read_object(receive: Receive) -> Mapping[str, object]:
@@ -77,6 +86,8 @@ async def _read_object(receive: Receive) -> Mapping[str, object]:
     more = True
     while more:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise BadRequestError("the connection ended within the request")
         body += message.get("body", b"")
         more = message.get("more_body", False)
     try:

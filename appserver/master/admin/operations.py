@@ -1,4 +1,4 @@
-"""What can be asked of a master."""
+"""What the admin addresses know of the master: its state, and the orders that it takes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from typing import Any, Protocol
 
 from appserver.errors import ControlError
-from appserver.master.verdicts import Verdict
+from appserver.master.reload_outcomes import ReloadOutcome
 from appserver.telemetry.metrics import Exposition
 
 
@@ -14,8 +14,8 @@ class NoSuchWorkerError(ControlError):
     """There is no worker of that number."""
 
 
-class Operations(Protocol):
-    """The master, as the admin application sees it. What is refused raises ControlError, with the reason."""
+class Watching(Protocol):
+    """The state of the server, to be read."""
 
     def status(self) -> dict[str, Any]:
         """The whole state, fit for JSON."""
@@ -29,8 +29,15 @@ class Operations(Protocol):
     def metrics(self, accept: str) -> Awaitable[Exposition]:
         """The page of metrics, in the format that the Accept field asks for."""
 
-    def reload(self) -> Awaitable[Verdict]:
-        """Reload; what is returned waits for the verdict."""
+    def stacks(self, number: int | None) -> Awaitable[list[dict[str, Any]]]:
+        """Where the threads and tasks of all workers, or of one, are. Raises NoSuchWorkerError."""
+
+
+class Operations(Protocol):
+    """The orders that the master takes. A refused one raises ControlError, with the reason."""
+
+    def reload(self) -> Awaitable[ReloadOutcome]:
+        """Reload; what is returned waits for the outcome."""
 
     def scale(self, count: int | None, delta: int) -> dict[str, int]:
         """Have `count` workers, or `delta` more; returns how many are wanted now (`count`) and were `before`."""
@@ -42,7 +49,4 @@ class Operations(Protocol):
         """Open every log file anew."""
 
     def upgrade(self) -> Awaitable[str]:
-        """Replace the program in place; returns what came of it. Raises NotImplementedError."""
-
-    def stacks(self, number: int | None) -> Awaitable[list[dict[str, Any]]]:
-        """Where the threads and tasks of all workers, or of one, are. Raises NoSuchWorkerError."""
+        """Replace the program in place; returns what came of it."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar
 
-from appserver.master.admin.operations import Operations
+from appserver.master.admin.operations import Operations, Watching
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -25,7 +25,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a route may look at: the query, the members of the JSON object that was sent, and the Accept field."""
+    """The parts of a request that a route may look at: the query, the members of the JSON object that was sent, and the Accept field."""
 
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, object] = field(default_factory=dict)
@@ -59,10 +59,18 @@ class BadRequestError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """What a path answers to its method."""
+class Look:
+    """A GET route: its function is given what can be watched, and nothing that acts."""
 
-    method: Literal["GET", "POST"]
+    method: ClassVar = "GET"
+    answer: Callable[[Watching, Request], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A POST route: its function has the master do something."""
+
+    method: ClassVar = "POST"
     answer: Callable[[Operations, Request], Awaitable[Answer]]
 
 
@@ -74,29 +82,40 @@ def data(status: int, value: object) -> Answer:
     return Answer(status, json.dumps(value).encode() + b"\n", JSON)
 
 
-async def _livez(_master: Operations, _request: Request) -> Answer:
+async def _livez(_view: Watching, _request: Request) -> Answer:
     return text(200, "alive")
 
 
-async def _readyz(master: Operations, _request: Request) -> Answer:
-    reason = master.unreadiness()
+async def _readyz(view: Watching, _request: Request) -> Answer:
+    reason = view.unreadiness()
     return text(200, "ready") if reason is None else text(503, reason)
 
 
-async def _status(master: Operations, _request: Request) -> Answer:
-    return data(200, master.status())
+async def _status(view: Watching, _request: Request) -> Answer:
+    return data(200, view.status())
 
 
-async def _metrics(master: Operations, request: Request) -> Answer:
-    page = await master.metrics(request.accept)
+async def _metrics(view: Watching, request: Request) -> Answer:
+    page = await view.metrics(request.accept)
     return Answer(200, page.body, page.content_type)
+
+
+async def _activity(view: Watching, _request: Request) -> Answer:
+    return data(200, view.activity())
+
+
+async def _stacks(view: Watching, request: Request) -> Answer:
+    number = request.query.get("worker")
+    if number is not None and not (number.isascii() and number.isdigit() and len(number) < 10):
+        raise BadRequestError("worker: expected the number of a worker")
+    return data(200, {"workers": await view.stacks(None if number is None else int(number))})
 
 
 async def _reload(master: Operations, request: Request) -> Answer:
     request.allow()
-    verdict = await master.reload()
-    fields = {"result": verdict.result, "reason": verdict.reason, "generation": verdict.generation}
-    return data(200 if verdict.result == "ok" else 409, fields)
+    outcome = await master.reload()
+    fields = {"result": outcome.result, "reason": outcome.reason, "generation": outcome.generation}
+    return data(200 if outcome.result == "ok" else 409, fields)
 
 
 async def _scale(master: Operations, request: Request) -> Answer:
@@ -126,32 +145,21 @@ async def _upgrade(master: Operations, request: Request) -> Answer:
     return data(200, {"result": "ok", "reason": await master.upgrade()})
 
 
-async def _activity(master: Operations, _request: Request) -> Answer:
-    return data(200, master.activity())
-
-
-async def _stacks(master: Operations, request: Request) -> Answer:
-    number = request.query.get("worker")
-    if number is not None and not (number.isascii() and number.isdigit() and len(number) < 10):
-        raise BadRequestError("worker: expected the number of a worker")
-    return data(200, {"workers": await master.stacks(None if number is None else int(number))})
-
-
-WATCHING: Mapping[str, Route] = {
-    "/livez": Route("GET", _livez),
-    "/readyz": Route("GET", _readyz),
-    "/status": Route("GET", _status),
-    "/metrics": Route("GET", _metrics),
+WATCHING: Mapping[str, Look] = {
+    "/livez": Look(_livez),
+    "/readyz": Look(_readyz),
+    "/status": Look(_status),
+    "/metrics": Look(_metrics),
 }
-"""What changes nothing, and is for anybody who can reach `admin.bind`."""
+"""Routes for anybody who can reach `admin.bind`."""
 
-CONTROLLING: Mapping[str, Route] = {
-    "/reload": Route("POST", _reload),
-    "/scale": Route("POST", _scale),
-    "/stop": Route("POST", _stop),
-    "/reopen-logs": Route("POST", _reopen_logs),
-    "/upgrade": Route("POST", _upgrade),
-    "/stacks": Route("GET", _stacks),
-    "/activity": Route("GET", _activity),
+CONTROLLING: Mapping[str, Look | Order] = {
+    "/reload": Order(_reload),
+    "/scale": Order(_scale),
+    "/stop": Order(_stop),
+    "/reopen-logs": Order(_reopen_logs),
+    "/upgrade": Order(_upgrade),
+    "/stacks": Look(_stacks),
+    "/activity": Look(_activity),
 }
-"""What changes the server, or shows what is in the application: for the control socket alone."""
+"""Routes that change the server, or show the inside of the application: for the control socket alone."""

@@ -73,7 +73,8 @@ class TLSSettings(Section):
     """The private key (PEM). Default: it is in the certificate's file."""
 
     key_password: Secret = None
-    """The password of an encrypted private key. Better given as APPSERVER_TLS__KEY_PASSWORD than written here."""
+    """The password of an encrypted private key. Better given in a secret file, appserver_tls__key_password (GUIDE.md),
+    or as APPSERVER_TLS__KEY_PASSWORD, than written here."""
 
     client_ca: OptionalPath = None
     """The certificates (PEM) of the authorities whose client certificates are accepted."""
@@ -85,7 +86,8 @@ class TLSSettings(Section):
     """The oldest version of TLS that is spoken."""
 
     ciphers: OptionalText = None
-    """The ciphers for TLS 1.2 in OpenSSL's notation. Default: Python's."""
+    """The ciphers for TLS 1.2 in OpenSSL's notation. Default: Mozilla's "intermediate" ones, which are ECDHE with AES-GCM
+    or ChaCha20-Poly1305: no static RSA, no CBC."""
 
     check_interval: Duration = 60.0
     """How often the files are looked at: what has changed is used from the next connection on. 0: only at a reload."""
@@ -102,3 +104,8 @@ class ProxySettings(Section):
 
     headers: Literal["x-forwarded", "forwarded", "none"] = "x-forwarded"
     """Which headers are read from them: X-Forwarded-For and its family, or Forwarded (RFC 7239). Never both."""
+
+    strips_prefix: Flag = True
+    """Whether what is in front has taken the prefix (app.root_path, or X-Forwarded-Prefix) off the path. true: requests
+    arrive without it, and it is always put in front of their path. false: requests arrive with it; one whose path is
+    not below the prefix is answered 404. Which of the two it is cannot be told from a request."""

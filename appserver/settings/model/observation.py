@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from appserver.settings.model.base import Section
-from appserver.settings.values import Buckets, Flag, LowerCase, OptionalBind, OptionalPath, RequestPath, Share
+from appserver.settings.values import (
+    AccessFormat,
+    Buckets,
+    ControlPath,
+    Flag,
+    LoggingConfig,
+    LowerCase,
+    OptionalBind,
+    OptionalPath,
+    RequestPath,
+    Share,
+)
 
 
 class LoggingSettings(Section):
@@ -21,8 +34,17 @@ class LoggingSettings(Section):
     """The file that the log is appended to; SIGUSR1 opens it again. Default: standard error."""
 
     on_full: Literal["drop", "block"] = "drop"
-    """What happens when the log cannot be written as fast as records come: "drop" counts and loses them, "block" waits.
+    """The policy for a log that cannot be written as fast as records come: "drop" counts and loses them, "block" waits.
     """
+
+    config: LoggingConfig = Field(default_factory=dict)
+    """The loggers and handlers of Python's logging, as the table [logging.config] in the form of
+    logging.config.dictConfig. It is set up where the application is imported, over what the server has set up: whatever
+    it does not change goes on into this log."""
+
+    config_file: OptionalPath = None
+    """The same from a file: JSON, YAML or TOML in that form, anything else (.ini, .conf) in that of
+    logging.config.fileConfig."""
 
 
 class AccessLogSettings(Section):
@@ -31,8 +53,10 @@ class AccessLogSettings(Section):
     enabled: Flag = True
     """Write it."""
 
-    format: Literal["auto", "json", "combined"] = "auto"
-    """One JSON object a line, or the combined format of Apache and nginx. "auto": combined on a terminal, else JSON."""
+    format: AccessFormat = "auto"
+    """"json": one JSON object a line. "combined": the format of Apache and nginx. "console": a line for people. "auto":
+    console on a terminal, else JSON. Or a pattern in gunicorn's notation, such as
+    '%(h)s "%(r)s" %(s)s %(B)s %(D)s %({x-forwarded-for}i)s'."""
 
     file: OptionalPath = None
     """The file that it is appended to; SIGUSR1 opens it again. Default: standard output."""
@@ -50,8 +74,10 @@ class AdminSettings(Section):
     bind: OptionalBind = None
     """The address of /metrics, /livez, /readyz and /status over HTTP, such as "127.0.0.1:9464". Empty: none."""
 
-    control: OptionalPath = None
-    """The path of the control socket (mode 0600) that the commands status, reload, stop ... talk to. Empty: none."""
+    control: ControlPath = "auto"
+    """The path of the control socket (mode 0600) that the commands status, reload, stop ... talk to. "auto": in the
+    runtime directory of systemd's unit, in /run/appserver, in $XDG_RUNTIME_DIR/appserver or in /tmp/appserver-UID, the first
+    that can be used; the commands find it there by the settings file. Empty: none."""
 
     pid_file: OptionalPath = None
     """The file that holds the process id of the master while it runs. Empty: none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from appserver.settings.model.base import Section
 from appserver.settings.values import (
@@ -13,8 +13,8 @@ from appserver.settings.values import (
     OptionalText,
     PositiveDuration,
     Size,
+    Surge,
     WorkerCount,
-    Workers,
 )
 
 
@@ -26,24 +26,30 @@ class WorkersSettings(Section):
 
     preload: Flag = False
     """Import the application once, before the workers are forked: they share its memory and start faster. An
-    application that starts threads or an event loop while it is imported is imported by each worker instead; the log
-    then says so."""
+    application that starts threads or an event loop while it is imported, or opens a connection or an SQLite file, is
+    imported by each worker instead; the log then says what stood in the way."""
 
     loop: Literal["auto", "uvloop", "asyncio"] = "auto"
     """The event loop. "auto": uvloop if it is installed."""
 
     boot_timeout: PositiveDuration = 60
-    """How long a worker may take to import and start the application."""
+    """How long a worker may take to import and start the application. The log shows where it was before it is given up."""
 
     graceful_timeout: Duration = 30
     """How long requests that are running may take to end when a worker stops; then they are cancelled. 0 cancels
-    them at once."""
+    them at once. The rest of that time is for the application's threads, executors and child processes to end."""
+
+    end_event_streams: bool = True
+    """When a worker stops, tell event streams (text/event-stream, asked for by GET) that have sent nothing for a second
+    that their client has left, so that they end. Browsers connect again at once, to another worker. Without it such a
+    stream takes all of graceful_timeout."""
 
     lifespan_timeout: PositiveDuration = 10
     """How long the application's shutdown event may take, on top of graceful_timeout."""
 
     stall_report: Duration = 5
-    """Log the stacks of a worker whose event loop has been blocked for this long. 0: never."""
+    """Log the stacks of a worker whose event loop has been blocked for this long, or which has been booting for this long.
+    0: never."""
 
     stall_timeout: Duration = 30
     """Replace a worker whose event loop has been blocked for this long. 0: never."""
@@ -88,7 +94,7 @@ class WorkersSettings(Section):
 class ReloadSettings(Section):
     """How a reload (SIGHUP) replaces the workers by new ones."""
 
-    surge: Annotated[int, Workers] = 1
+    surge: Surge = 1
     """How many new workers are booted before an old one stops."""
 
     soak: Duration = 0

@@ -1,19 +1,30 @@
-"""The settings of the protocols: HTTP, WebSocket, the request's id."""
+"""The settings of the protocols: HTTP, HTTP/2, WebSocket, the request's id."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 from appserver.settings.model.base import Section
-from appserver.settings.values import Count, Duration, FieldValue, Flag, HeaderField, OptionalFieldName, Size
+from appserver.settings.values import (
+    Count,
+    Duration,
+    FieldValue,
+    Flag,
+    HeaderField,
+    OptionalFieldName,
+    PositiveCount,
+    Size,
+    TableSize,
+    Window,
+)
 
 
 class HTTPSettings(Section):
-    """HTTP/1.1: its limits, time limits, and what is added to responses."""
+    """HTTP: its limits and time limits, which go for HTTP/1.1 and HTTP/2, and what is added to responses."""
 
     parser: Literal["auto", "httptools", "h11"] = "auto"
-    """What reads requests: httptools (C, fast) or h11 (Python). "auto": httptools if it is installed. Both give the
-    same answers."""
+    """The parser of requests: httptools (C, fast) or h11 (Python). "auto": httptools, and h11 where httptools cannot be
+    imported (PyPy, or a Python for which it has no wheel). Both give the same answers."""
 
     max_target_size: Size = 8 * 1024
     """The longest request target (path and query); a longer one is answered 414. 0: no limit."""
@@ -56,6 +67,34 @@ class HTTPSettings(Section):
 
     headers: tuple[HeaderField, ...] = ()
     """Headers to add to every response, each as "Name: value", such as "X-Frame-Options: DENY"."""
+
+
+class HTTP2Settings(Section):
+    """HTTP/2: over TLS for clients that choose it there, else for those that begin with it, as proxies can be told to."""
+
+    enabled: Flag = True
+    """Speak HTTP/2. Without it clients are offered HTTP/1.1 only."""
+
+    max_concurrent_streams: PositiveCount = 100
+    """How many requests a client may have under way on one connection; more are refused, and can be tried again."""
+
+    stream_window: Window = 256 * 1024
+    """How much of a request body is sent before the application has taken some of it: what a request may hold in memory.
+    From 16KiB to 1GiB, and all that a connection may hold is this times max_concurrent_streams."""
+
+    connection_window: Window = 1024 * 1024
+    """How much of all bodies of a connection may be on its way to the server."""
+
+    header_table_size: TableSize = 4096
+    """How much is remembered of the headers of a connection to unpack those that follow (HPACK). 0: nothing."""
+
+    max_resets: PositiveCount = 500
+    """How many requests a client may give up, or have refused or broken off for its mistakes, at once, while it completes
+    none; a tenth of that more each second. Beyond it the connection is closed (CVE-2023-44487, CVE-2025-8671)."""
+
+    max_control_frames: PositiveCount = 2000
+    """How many frames that carry nothing (pings, settings, priorities, windows, empty data) a client may send at once,
+    beside those that its requests need; a tenth of that more each second. Beyond it the connection is closed."""
 
 
 class WebSocketSettings(Section):

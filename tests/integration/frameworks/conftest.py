@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,9 +16,16 @@ from tests.support.server import Server
 APPLICATIONS = Path(__file__).parent / "applications"
 
 TRANSPORTS = list(itertools.product(["httptools", "h11"], ["uvloop", "asyncio"]))
+ALWAYS = [("httptools", "uvloop"), ("h11", "asyncio")]
+"""Those of every run: each parser and each loop."""
 
 
-@pytest.fixture(scope="module", params=TRANSPORTS, ids="-".join)
+def _transports() -> Iterator[Any]:
+    for transport in TRANSPORTS:
+        yield pytest.param(transport, marks=[] if transport in ALWAYS else [pytest.mark.long])
+
+
+@pytest.fixture(scope="module", params=list(_transports()), ids="-".join)
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with one worker that serves the module's `TARGET`; its log must hold no error but those on purpose."""
     parser, loop = request.param

@@ -14,7 +14,7 @@ from tests.support.waiting import eventually
 
 TARGET = "older_interfaces:wsgi_site"
 
-THREADS = 10
+THREADS = 8
 """As many requests as run at once; what holds on to a thread shows when this many have been made."""
 
 

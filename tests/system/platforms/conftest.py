@@ -40,7 +40,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     if given := os.environ.get("APPSERVER_TEST_WHEELS"):
         return Path(given)
-    return build_wheels(tmp_path_factory.mktemp("wheels"), "orjson", "a2wsgi", "hatchling", "fastapi")
+    return build_wheels(tmp_path_factory.mktemp("wheels"), "orjson", "hatchling", "fastapi")
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +48,7 @@ def machine(debian: Path, wheels: Path, tmp_path_factory: pytest.TempPathFactory
     """A booted machine with appserver and its units installed, and one instance enabled."""
     tree = tmp_path_factory.mktemp("machine") / "tree"
     run("cp", "--archive", "--reflink=auto", debian, tree)
-    make_environment(tree, wheels, ENVIRONMENT, ["appserver", "orjson"])
+    make_environment(tree, wheels, ENVIRONMENT, ["appserver-asgi", "orjson"])
     install_units(tree)
     machine = Machine(tree)
     instance = Instance(machine, ENABLED, {"listeners": [{"bind": "systemd:http"}]})

@@ -49,7 +49,7 @@ def build_wheels(directory: Path, *extras: str) -> Path:
     """Collect the package and everything that it depends on, with some more packages."""
     pip = (sys.executable, "-m", "pip")
     run(*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", directory, ROOT)
-    [package] = directory.glob("appserver-*.whl")
+    [package] = directory.glob("appserver_asgi-*.whl")
     platforms = [
         f"--platform={name}_{os.uname().machine}" for name in ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
     ]

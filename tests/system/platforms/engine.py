@@ -6,6 +6,7 @@ network of the tests, and get limits of their own instead of those that podman w
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -150,7 +151,8 @@ class Container:
     def close(self) -> None:
         """End it, and print its log."""
         if self._process.poll() is None:
-            self.signal(signal.SIGKILL)
+            with contextlib.suppress(OSError):  # it may be about to end by itself
+                self.signal(signal.SIGKILL)
             self._process.wait(30)
         for log in (self.log, self.output):
             log.join(5)

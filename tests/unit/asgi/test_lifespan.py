@@ -412,6 +412,33 @@ class TestAnApplicationThatHangs:
         assert application.cleaned_up
         assert log.records == []
 
+    def test_and_ignores_its_cancellation_is_left_after_a_while(self) -> None:
+        end = asyncio.Event()
+        ignored = []
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            while not end.is_set():
+                try:
+                    await end.wait()
+                except asyncio.CancelledError as error:
+                    ignored.append(error)
+
+        async def scenario() -> None:
+            lifespan = Lifespan(application, "on", Log())
+            startup = asyncio.create_task(lifespan.startup())
+            await until(lambda: lifespan.task is not None)
+            await asyncio.sleep(0)
+            startup.cancel()
+            await lifespan.cancel(0.01)
+            assert len(ignored) == 1
+            assert lifespan.task is not None
+            assert not lifespan.task.done()
+            end.set()
+            await lifespan.task
+
+        run(scenario)
+
     def test_may_report_its_own_cancellation(self) -> None:
         waiting = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Any
 import pytest
 
 from appserver.asgi.loader import load_application
+from appserver.asgi.trio import TrioAdapter
 from appserver.asgi.types import ASGIApplication, Message
+from appserver.distribution import how_to_install
 from appserver.errors import ApplicationImportError
 from appserver.settings import AppSettings
 from tests.unit.asgi.conftest import Project
@@ -299,21 +302,30 @@ class TestADirectory:
         assert f"is no directory that uid {12345 if os.getuid() == 0 else os.getuid()} may read" in shown
 
 
-def test_a_wsgi_application_without_the_extra_names_the_command_that_installs_it(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    project.write("main.py", WSGI)
-    monkeypatch.setitem(sys.modules, "a2wsgi", None)  # as if it was not installed
-    monkeypatch.delitem(sys.modules, "appserver.asgi.wsgi", raising=False)
-    assert failure(project) == [
-        'this is a WSGI application, which needs the extra "wsgi"',
-        "pip install appserver[wsgi]",
-    ]
-
-
 def in_a_fresh_interpreter(program: str, *arguments: str) -> str:
     """Run a program and return what it prints."""
     command = [sys.executable, "-c", inspect.cleandoc(program), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+class TestUnderTrio:
+    def test_an_application_of_asgi_is_adapted(self, project: Project) -> None:
+        for code in (ASGI3, ASGI3_AWAITABLE, ASGI3_ENDPOINT, ASGI2):
+            project.write("main.py", code)
+            assert isinstance(load(project, async_library="trio"), TrioAdapter)
+            sys.modules.pop("main")
+
+    def test_one_of_wsgi_is_refused(self, project: Project) -> None:
+        project.write("main.py", WSGI)
+        with pytest.raises(ApplicationImportError, match="does not run under trio"):
+            load(project, async_library="trio")
+
+    def test_trio_that_cannot_be_imported_is_reported(self, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+        project.write("main.py", ASGI3)
+        for name in [name for name in sys.modules if name.startswith("appserver.asgi.trio.")]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, "trio", None)
+        with pytest.raises(ApplicationImportError, match=re.escape(how_to_install("trio"))):
+            load(project, async_library="trio")

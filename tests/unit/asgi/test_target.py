@@ -109,7 +109,7 @@ class TestAModuleThatNeedsWhatDoesNotExist:
     def test_is_told_from_one_that_does_not_exist_itself(self, project: Project) -> None:
         main = project.write("main.py", "import sys\nimport not_installed_at_all")
         found, where, advice = lines(project, "main:app")
-        assert found == 'module "main" was found, but needs "not_installed_at_all", which is not there'
+        assert found == '"main" needs "not_installed_at_all", which is not there'
         assert where == f"imported in {main}, line 2"
         assert advice == f"install what provides it into the environment in {sys.prefix}"
         assert "import not_installed_at_all" in failure(project, "main:app").traceback
@@ -121,7 +121,7 @@ class TestAModuleThatNeedsWhatDoesNotExist:
 
     def test_may_not_even_say_what(self, project: Project) -> None:
         project.write("main.py", "raise ModuleNotFoundError('install the driver')")
-        assert lines(project, "main:app")[0] == 'module "main" was found, but needs "a module", which is not there'
+        assert lines(project, "main:app")[0] == '"main" needs "a module", which is not there'
 
 
 class TestAnAttributeThatDoesNotExist:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 
 import pytest
 
 from appserver.asgi.target import Target
 from appserver.asgi.tracebacks import application_frames, application_traceback, describe
+from appserver.telemetry.record import full_traceback
 from tests.unit.asgi.conftest import Project
 
 
@@ -78,3 +80,30 @@ def test_an_error_that_cannot_be_printed_is_described_all_the_same() -> None:
             raise RuntimeError("never")
 
     assert "Broken" in describe(Broken())
+
+
+class Unreadable(SyntaxError):
+    """An error about which the interpreter cannot find out what it wants to show."""
+
+    @property
+    def lineno(self) -> int:  # type: ignore[override]
+        raise PermissionError("the directory of the module")
+
+
+def test_an_error_is_shown_although_the_interpreter_fails_to_find_out_about_it() -> None:
+    with pytest.raises(PermissionError):
+        traceback.TracebackException.from_exception(Unreadable())
+    with pytest.raises(ValueError, match="wrong") as raised:  # noqa: PT012 - what it is raised in belongs to it
+        try:
+            raise Unreadable("missing") from KeyError("key")
+        except Unreadable as error:
+            error.add_note("look there")
+            raise ValueError("wrong") from error
+    text = full_traceback(raised.value)
+    assert [frame.name for frame in application_frames(raised.value)] == [sys._getframe().f_code.co_name]
+    first, second, third = text.split("\n\nThe above exception was the direct cause of the following exception:\n\n")
+    assert first == "KeyError: 'key'"
+    assert second.endswith(f"{__name__}.Unreadable: missing\nlook there")
+    assert "in test_an_error_is_shown_although" in second
+    assert third.endswith("ValueError: wrong")
+    assert describe(Unreadable("missing")) == f"{__name__}.Unreadable: missing"

@@ -23,6 +23,8 @@ def worker(number: int = 1, **fields: Any) -> dict[str, Any]:
         "in_progress": 2,
         "connections": 17,
         "websockets": 0,
+        "http2_connections": 0,
+        "http2_streams": 0,
         "rss_bytes": 45 * 1024**2,
         "loop_lag_seconds": 0.0004,
         "heartbeat_age_seconds": 0.2,
@@ -74,6 +76,16 @@ def test_it_shows_rates_and_quantiles_of_the_time_between_and_the_longest_reques
         "75.0s      2 POST   /pay\n"
         "12.3s      1 GET    /report\n"
     )
+
+
+def test_the_threads_of_a_wsgi_application_have_a_column() -> None:
+    shown = view(look(1.0, worker(1)), look(2.0, worker(1, threads={"size": 8, "busy": 8, "waiting": 3}), worker(2)))
+    assert [line.split()[-1] for line in shown.splitlines()[3:6]] == ["THREADS", "8/8+3", "-"]
+
+
+def test_http2_has_a_column_where_it_is_spoken() -> None:
+    shown = view(look(1.0, worker(1)), look(2.0, worker(1, http2_connections=3, http2_streams=17), worker(2)))
+    assert [line.split()[-1] for line in shown.splitlines()[3:6]] == ["H2", "3/17", "0/0"]
 
 
 def test_of_a_worker_that_was_not_there_before_no_rate_is_known() -> None:
@@ -143,3 +155,20 @@ def test_a_duration_is_short(seconds: float, expected: str) -> None:
 )
 def test_a_rate_is_short(per_second: float, expected: str) -> None:
     assert rate(per_second) == expected
+
+
+def test_what_needs_somebody_to_look_at_it_is_red() -> None:
+    states = {"ready": "ready", "failing": "failing", "blocked": "ready", "booting": "booting"}
+    workers = [
+        worker(number, state=state, heartbeat_age_seconds=9.0 if shown == "blocked" else 0.1)
+        for number, (shown, state) in enumerate(states.items(), start=1)
+    ]
+    seen = look(0.0, *workers, unreadiness="short of workers: 1 of 4 serve")
+    coloured = as_view(seen, seen, width=100, height=100, now=NOW, colours=True)
+    lines = {
+        name: line for line in coloured.splitlines() for name in states if f" {name} " in line and "pid" not in line
+    }
+    colours = {name: line.partition("m")[0] if line.startswith("\x1b") else "" for name, line in lines.items()}
+    assert colours == {"ready": "", "failing": "\x1b[31", "blocked": "\x1b[31", "booting": "\x1b[33"}
+    assert coloured.startswith("\x1b[31mappserver")
+    assert "\x1b" not in as_view(seen, seen, width=100, height=100, now=NOW)

@@ -23,6 +23,8 @@ def worker(**fields: Any) -> dict[str, Any]:
         "in_progress": 2,
         "connections": 17,
         "websockets": 0,
+        "http2_connections": 0,
+        "http2_streams": 0,
         "rss_bytes": 45 * 1024**2,
         "loop_lag_seconds": 0.0004,
         "heartbeat_age_seconds": 0.2,
@@ -54,6 +56,24 @@ def test_it_says_how_the_server_and_each_worker_is() -> None:
         "ID  PID GEN STATE UP REQUESTS RUNNING CONNS WS MEMORY   LAG\n"
         " 1 4242   3 ready 2h    12345       2    17  0  45MiB 0.4ms\n"
     )
+
+
+def test_the_threads_of_a_wsgi_application_have_a_column() -> None:
+    busy = worker(threads={"size": 8, "busy": 8, "waiting": 12})
+    shown = as_table(status(workers=[busy, worker(threads={"size": 8, "busy": 0, "waiting": 0}), worker()]), "", NOW)
+    assert [line.split()[-1] for line in shown.splitlines()[-4:]] == ["THREADS", "8/8+12", "0/8", "-"]
+
+
+def test_http2_has_a_column_where_it_is_spoken() -> None:
+    shown = as_table(status(workers=[worker(http2_connections=3, http2_streams=17), worker()]), "", NOW)
+    assert [line.split()[-1] for line in shown.splitlines()[-3:]] == ["H2", "3/17", "0/0"]
+    assert max(map(len, shown.splitlines())) <= WIDTH
+
+
+def test_it_names_the_requests_that_workers_keep_dying_of() -> None:
+    request = {"method": "GET", "path": "/poison", "deaths": 12, "alone": 9, "last_at": "2026-01-02T11:59:30Z"}
+    text = " ".join(as_table(status(deadly_requests=[request]), "", NOW).split())
+    assert "12 workers have died while they served GET /poison (9 nothing else), the last one 30s ago" in text
 
 
 def test_a_worker_whose_heart_does_not_beat_is_blocked_for_so_long() -> None:

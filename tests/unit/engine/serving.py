@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from appserver.asgi.types import ASGIApplication
+from appserver.engine.link import Link
 from appserver.engine.listener import Listener
 from appserver.engine.server import Server
-from appserver.settings import HTTPSettings, ProxySettings, WebSocketSettings, WorkersSettings
+from appserver.settings import HTTP2Settings, HTTPSettings, ProxySettings, WebSocketSettings, WorkersSettings
 from appserver.telemetry.slot import WorkerSlot
 from appserver.tls import ServerTLS
 from tests.unit.engine.world import Log, Response, make_slot, parse
@@ -39,6 +40,13 @@ class Served:
         self.listener = listener
         self.log = log
         self.slot = slot
+
+    @property
+    def link(self) -> Link:
+        """The one connection that is open."""
+        (connection,) = self.server._service.registry.connections
+        assert isinstance(connection, Link)
+        return connection
 
     async def connect(self, address: str = "", **options: Any) -> Peer:
         """A client, connected; the server need not have accepted it yet."""
@@ -90,9 +98,11 @@ async def serving(
     slot: WorkerSlot | None = None,
     workers: WorkersSettings | None = None,
     state: dict[str, Any] | None = None,
+    http2: HTTP2Settings | None = None,
     websocket: WebSocketSettings | None = None,
     proxy: ProxySettings | None = None,
     tls: ServerTLS | None = None,
+    makes_room: bool = False,
     **http: Any,
 ) -> AsyncIterator[Served]:
     """Serve until the end of the block, then drain."""
@@ -102,6 +112,7 @@ async def serving(
     server = Server(
         application,
         http=HTTPSettings(**http),
+        http2=http2 or HTTP2Settings(),
         websocket=websocket or WebSocketSettings(),
         workers=workers or WorkersSettings(),
         root_path="",
@@ -111,6 +122,7 @@ async def serving(
         logger=log,
         proxy=proxy,
         tls=tls,
+        makes_room=makes_room,
     )
     server.start([listener])
     try:

@@ -86,7 +86,7 @@ class TestAddresses:
             async with serving(echo) as served:
                 peer = await served.connect()
                 await served.accepted(1)
-                (connection,) = served.server._service.connections
+                connection = served.link
                 accepted = connection._transport.get_extra_info("socket")
                 assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
                 await peer.close()
@@ -118,6 +118,36 @@ class TestAccepting:
             async with serving(echo, listen(backlog=123)) as served:
                 assert backlog(served.listener.socket) == 123
 
+        run(scenario, loop)
+
+    def test_or_the_one_that_has_been_idle_the_longest_gives_way(self, loop: str) -> None:
+        release = asyncio.Event()
+
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["path"] == "/slow":
+                await release.wait()
+            await respond(send, b"here")
+
+        async def scenario() -> None:
+            async with serving(slow, workers=WorkersSettings(max_connections=3), makes_room=True) as served:
+                working, silent, asked = [await served.connect() for _ in range(3)]
+                working.send(request("/slow"))
+                await served.accepted(3)
+                asked.send(request())
+                assert (await asked.response()).status == 200
+                for _ in range(2):
+                    new = await served.connect()
+                    new.send(request())
+                    assert (await new.response()).status == 200
+                    assert served.slot.connections <= 3
+                    await new.close()
+                assert await silent.rest() == b"", "it has been closed, and the first, which is older, has not"
+                release.set()
+                assert (await working.response()).status == 200
+                for peer in (working, silent, asked):
+                    await peer.close()
+
+        release = asyncio.Event()
         run(scenario, loop)
 
     def test_beyond_max_connections_others_wait_in_the_backlog(self, loop: str) -> None:

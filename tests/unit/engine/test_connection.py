@@ -8,6 +8,7 @@ from contextvars import ContextVar
 import pytest
 
 from appserver.asgi.types import Receive, Scope, Send
+from appserver.engine.connection_states import IDLE
 from appserver.settings import HTTPSettings
 from tests.unit.engine.world import CLIENT, World, echo, request, respond, run, settle, silent
 
@@ -81,7 +82,7 @@ class TestOneRequest:
         assert seen == [
             {
                 "type": "http",
-                "asgi": {"version": "3.0", "spec_version": "2.5"},
+                "asgi": {"version": "3.0", "spec_version": "2.3"},
                 "http_version": "1.1",
                 "method": "PUT",
                 "scheme": "http",
@@ -223,11 +224,11 @@ class TestBackground:
             await client.send(request("/a"), request("/b"), request("/c"))
             assert len(client.responses()) == 3
             await client.vanish()
-            assert len(world.service.background) == 3
+            assert len(world.service.registry.background) == 3
             gate.set()
             await settle()
             assert sorted(done) == ["/a", "/b", "/c"]
-            assert not world.service.background
+            assert not world.service.registry.background
 
         run(scenario)
 
@@ -238,8 +239,8 @@ class TestBackground:
             await client.send(request("/", "POST", body=b"x" * 1000))
             connection = client.connection
             assert connection.exchange is None
-            assert connection._receiving is None
-            assert not world.service.background
+            assert connection.state == IDLE
+            assert not world.service.registry.background
 
         run(scenario)
 

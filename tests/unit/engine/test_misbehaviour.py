@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from appserver.asgi.types import Message, Receive, Scope, Send
-from appserver.engine.exchange import ClientDisconnected
+from appserver.errors import ClientDisconnected
 from appserver.http.response import ResponseError
 from tests.unit.engine.world import Client, World, echo, request, respond, run, settle
 
@@ -203,7 +203,22 @@ class TestRaising:
             client = world.connect()
             await client.send(request(), request())
             assert [response.body for response in client.responses()] == [b"fine", b"fine"]
-            assert world.log.of("application failed")[0]["detail"] == "after the response was complete"
+            assert (
+                "detail" not in world.log.of("application failed")[0]
+            )  # frameworks raise what they have answered with 500
+
+        run(scenario)
+
+    def test_a_response_that_is_cut_off_is_told(self) -> None:
+        async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"half", "more_body": True})
+            raise RuntimeError("in the middle")
+
+        async def scenario() -> None:
+            world = World(failing)
+            await world.connect().send(request())
+            assert world.log.of("application failed")[0]["detail"] == "its response is incomplete"
 
         run(scenario)
 
@@ -250,7 +265,7 @@ class TestRaising:
             assert record == (
                 "error",
                 "application ended the worker",
-                {"method": "GET", "path": "/bad", "detail": "before the response was complete", "exc_info": error},
+                {"method": "GET", "path": "/bad", "exc_info": error},
             )
 
         run(scenario, loop)

@@ -61,6 +61,27 @@ class TestPipelining:
 
         run(scenario)
 
+    def test_nothing_more_is_read_before_the_last_of_them_has_its_turn(self) -> None:
+        turns = asyncio.Semaphore(0)
+
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            await turns.acquire()
+            await respond(send)
+
+        async def scenario() -> None:
+            client = World(slow).connect()
+            await client.send(request() * 50)
+            for answered in range(49):
+                assert [client.transport.reading, len(client.responses())] == [False, answered]
+                turns.release()
+                await settle()
+            assert client.transport.reading, "the last one is under way"
+            turns.release()
+            await settle()
+            assert [client.transport.reading, len(client.responses())] == [True, 50]
+
+        run(scenario)
+
     def test_garbage_behind_a_request_does_not_cost_it_its_response(self) -> None:
         async def scenario() -> None:
             client = World(echo).connect()

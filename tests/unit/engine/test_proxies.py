@@ -54,7 +54,7 @@ def test_another_peer_is_not() -> None:
         client = World(describe, proxy=ProxySettings()).connect()
         await client.send(request("/x", "GET", *FIELDS, FORWARDED))
         assert described(client) == UNTOUCHED
-        assert not client.connection.trusted
+        assert not client.connection.peer.trusted
 
     run(scenario)
 
@@ -92,14 +92,48 @@ def test_each_request_of_a_connection_has_its_own_client_also_in_the_access_log(
     run(scenario)
 
 
-def test_a_prefix_that_the_proxy_has_not_taken_off_is_not_put_there_twice() -> None:
+def test_the_prefix_is_put_in_front_whatever_the_path_begins_with() -> None:
     async def scenario() -> None:
         world = World(describe, proxy=TRUSTING, root_path="/configured")
         client = world.connect()
-        await client.send(request("/api/x", "GET", "X-Forwarded-Prefix: /api"))
+        await client.send(request("/x", "GET", "X-Forwarded-Prefix: /api"))
         assert described(client)[3:5] == ["/api", "/api/x"]
-        await client.send(request("/x"))
-        assert described(client)[3:5] == ["/configured", "/configured/x"]
+        await client.send(request("/api/x", "GET", "X-Forwarded-Prefix: /api"))
+        assert described(client)[3:5] == ["/api", "/api/api/x"]
+        await client.send(request("/configured/x"))
+        assert described(client)[3:5] == ["/configured", "/configured/configured/x"]
+        await client.send(request("*", "OPTIONS", "X-Forwarded-Prefix: /api"))
+        assert described(client)[3:5] == ["/api", "*"]
+
+    run(scenario)
+
+
+def test_a_prefix_that_the_proxy_leaves_has_to_be_there() -> None:
+    async def scenario() -> None:
+        proxy = TRUSTING.model_copy(update={"strips_prefix": False})
+        client = World(describe, proxy=proxy, root_path="/configured").connect()
+        for target, prefix in [("/api/x", "/api"), ("/api", "/api"), ("/configured/x", None), ("/x", "/")]:
+            await client.send(request(target, "GET", *([] if prefix is None else [f"X-Forwarded-Prefix: {prefix}"])))
+            assert described(client)[4] == target
+        for target, prefix in [("/x", "/api"), ("/apix", "/api"), ("/configured/x", "/api"), ("/api/x", None)]:
+            await client.send(request(target, "GET", *([] if prefix is None else [f"X-Forwarded-Prefix: {prefix}"])))
+            assert client.responses()[-1].status == 404
+        await client.send(request("*", "OPTIONS"))
+        assert described(client)[3:5] == ["/configured", "*"]
+
+    run(scenario)
+
+
+def test_a_session_outside_of_the_prefix_is_not_found() -> None:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        raise AssertionError("called for a path outside of the prefix")
+
+    async def scenario() -> None:
+        proxy = TRUSTING.model_copy(update={"strips_prefix": False})
+        client = World(application, proxy=proxy, root_path="/api").connect()
+        upgrade = ("Connection: upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13")
+        await client.send(request("/x", "GET", *upgrade, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="))
+        assert client.response().status == 404
 
     run(scenario)
 
@@ -119,7 +153,7 @@ def test_the_peer_of_a_unix_socket_is_trusted_by_that_name(trusted: tuple[str, .
         world = World(describe, proxy=ProxySettings(trusted=trusted))
         template = scope_template(scheme="http", server=("/run/app.sock", None), root_path="")
         transport = FakeTransport(world.service.loop)
-        connection = Connection(world.service, None, template)
+        connection = Connection(world.service, world.service.peer(None, template))
         transport.protocol = connection
         world.slot.connection_opened()
         connection.connection_made(transport)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from uuid import RFC_4122, UUID
 
 import pytest
 
 from appserver.asgi.types import Receive, Scope, Send
 from appserver.engine.admission import Admission
 from appserver.engine.request_id import RequestIDs, make_request_ids
-from appserver.http.grammar import lex
-from appserver.http.head import RequestHead, interpret
+from appserver.http.request import Request
+from appserver.http1.grammar import lex
+from appserver.http1.head import interpret
 from appserver.settings import HTTPSettings, RequestIDSettings
 from appserver.telemetry.logs import REQUEST_ID
 from tests.unit.engine.world import Client, World, echo, request, respond, run, settle, silent
 
 
-def head_with(*fields: str) -> RequestHead:
+def head_with(*fields: str) -> Request:
     lines = "".join(f"{field}\r\n" for field in fields)
-    return interpret(*lex(f"GET / HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode()))
+    return interpret(*lex(f"GET / HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode()))[0]
 
 
 def ids(**settings: Any) -> RequestIDs:
@@ -36,7 +38,14 @@ class TestWhereItComesFrom:
         source = ids()
         made = {source.of(head_with(), False) for _ in range(1000)}
         assert len(made) == 1000
-        assert all(len(one) == 32 and int(one, 16) >= 0 for one in made)
+        assert all(UUID(one).version == 4 and UUID(one).variant == RFC_4122 and len(one) == 32 for one in made)
+
+    @pytest.mark.parametrize("sent", [[], ["X-Request-ID: mine"], ["X-Request-ID: mine", "X-REQUEST-ID: again"]])
+    def test_the_header_of_the_request_has_it_and_no_other(self, sent: list[str]) -> None:
+        source = ids()
+        head = head_with(*sent)
+        made = source.of(head, False)
+        assert [value for name, value in head.headers if name == b"x-request-id"] == [made.encode()]
 
     def test_one_from_a_trusted_peer_is_taken_over(self) -> None:
         assert ids().of(head_with("X-Request-ID: 1-67891233-abc;Parent=4/5"), True) == "1-67891233-abc;Parent=4/5"
@@ -49,14 +58,36 @@ class TestWhereItComesFrom:
 
     @pytest.mark.parametrize("value", ["", "a b", 'a"b', "a'b", "a\\b", "a\tb", "x" * 129, "\u00e4"])
     def test_one_that_could_do_harm_in_a_log_is_not(self, value: str) -> None:
+        source = ids()
         head = head_with()
-        head.headers = [*head.headers, (b"x-request-id", value.encode())]
-        assert len(ids().of(head, True)) == 32
+        field = (b"x-request-id", value.encode())
+        head.headers, head.forwarded = [*head.headers, field], [field]
+        assert len(source.of(head, True)) == 32
+        assert field not in head.headers
 
     def test_the_header_can_have_another_name(self) -> None:
         source = ids(header="X-Trace")
         assert source.of(head_with("X-Request-ID: a", "x-trace: b"), True) == "b"
         assert source.prefix == b"\r\nx-trace: "
+
+    def test_a_name_that_has_been_met_before_is_found_nevertheless(self) -> None:
+        name = "x-trace-met-before"
+        assert head_with(f"{name}: a").forwarded == []
+        source = ids(header=name)
+        assert source.of(head_with(f"{name}: a", "X-Forwarded-For: 192.0.2.1"), True) == "a"
+
+    def test_what_else_a_proxy_says_is_left_to_those_who_read_it(self) -> None:
+        source = ids()
+        head = head_with("X-Forwarded-For: 192.0.2.1", "X-Request-ID: mine", "X-Forwarded-Proto: https")
+        source.of(head, True)
+        assert head.forwarded == [(b"x-forwarded-for", b"192.0.2.1"), (b"x-forwarded-proto", b"https")]
+
+    @pytest.mark.parametrize(("header", "value"), [("X-Forwarded-For", "192.0.2.1"), ("Host", "x")])
+    def test_a_field_with_a_meaning_of_its_own_keeps_it(self, header: str, value: str) -> None:
+        source = ids(header=header)
+        head = head_with("X-Forwarded-For: 192.0.2.1")
+        assert source.of(head, True) == value
+        assert head.forwarded == [(b"x-forwarded-for", b"192.0.2.1")]
 
     def test_without_a_header_there_are_none(self) -> None:
         assert make_request_ids(RequestIDSettings(header="")) is None
@@ -84,6 +115,21 @@ class TestWhereItGoes:
             assert len(set(answered)) == 2
             assert world.service.state == {"pool": 1}, "the ids are the requests' own"
             assert REQUEST_ID.get() is None
+
+        run(scenario)
+
+    def test_the_task_has_it_as_its_name(self) -> None:
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            await respond(send, task.get_name().encode())
+
+        async def scenario() -> None:
+            world = World(application, request_ids=ids())
+            client = world.connect()
+            await client.send(request())
+            (answered,) = client.responses()
+            assert answered.body == answered.headers[b"x-request-id"]
 
         run(scenario)
 

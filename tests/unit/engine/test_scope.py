@@ -7,16 +7,19 @@ from typing import Any
 import pytest
 
 from appserver.engine.scope import ASGI, http_scope, scope_template
-from appserver.http.grammar import lex
-from appserver.http.head import RequestHead, interpret
+from appserver.http.request import Request
+from appserver.http1.grammar import lex
+from appserver.http1.head import interpret
 
 
-def head_of(target: str) -> RequestHead:
-    return interpret(*lex(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode()))
+def head_of(target: str) -> Request:
+    return interpret(*lex(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode()))[0]
 
 
-def scope_of(target: str, root_path: str = "", state: dict[str, Any] | None = None) -> dict[str, Any]:
-    template = scope_template(scheme="http", server=("192.0.2.1", 80), root_path=root_path)
+def scope_of(
+    target: str, root_path: str = "", state: dict[str, Any] | None = None, *, strips_prefix: bool = True
+) -> dict[str, Any]:
+    template = scope_template(scheme="http", server=("192.0.2.1", 80), root_path=root_path, strips_prefix=strips_prefix)
     return dict(http_scope(template, head_of(target), None, state or {}))
 
 
@@ -24,18 +27,32 @@ def scope_of(target: str, root_path: str = "", state: dict[str, Any] | None = No
 @pytest.mark.parametrize(
     ("target", "path"),
     [
-        ("/users", "/api/users"),  # a proxy has removed the prefix
-        ("/api/users", "/api/users"),  # or it has not
-        ("/api", "/api"),
-        ("/api/", "/api/"),
+        ("/users", "/api/users"),
+        ("/api/users", "/api/api/users"),  # would else be a second name of /api/users
+        ("/api", "/api/api"),
+        ("/%61pi/x", "/api/api/x"),
         ("/apist", "/api/apist"),
         ("/", "/api/"),
     ],
 )
-def test_the_path_includes_the_root_path_once(root_path: str, target: str, path: str) -> None:
+def test_the_root_path_is_put_in_front_of_every_path(root_path: str, target: str, path: str) -> None:
     scope = scope_of(target, root_path)
     assert (scope["path"], scope["root_path"]) == (path, "/api")
     assert scope["raw_path"] == target.encode(), "it is what the client has sent"
+
+
+@pytest.mark.parametrize("target", ["/api/users", "/users", "/"])
+def test_a_prefix_that_nobody_removes_is_not_put_in_front(target: str) -> None:
+    scope = scope_of(target, "/api", strips_prefix=False)
+    assert (scope["path"], scope["root_path"]) == (target, "/api")
+
+
+@pytest.mark.parametrize("strips_prefix", [True, False])
+def test_the_target_that_is_no_path_stays_as_it_is(strips_prefix: bool) -> None:
+    head = interpret(*lex(b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n"))[0]
+    template = scope_template(scheme="http", server=("192.0.2.1", 80), root_path="/api", strips_prefix=strips_prefix)
+    scope = http_scope(template, head, None, {})
+    assert (scope["path"], scope["raw_path"], scope["root_path"]) == ("*", b"*", "/api")
 
 
 def test_without_a_root_path_the_path_is_as_sent() -> None:
@@ -53,7 +70,7 @@ def test_nothing_that_an_application_may_change_is_shared() -> None:
     scope["extensions"]["d"] = {}
     scope["e"] = 5
     assert state == {"a": [1]}
-    assert ASGI == {"version": "3.0", "spec_version": "2.5"}
+    assert ASGI == {"version": "3.0", "spec_version": "2.3"}
     assert "d" not in http_scope(template, head_of("/"), None, state)["extensions"]
     assert "e" not in template
 
@@ -74,7 +91,7 @@ def test_the_state_is_a_shallow_copy() -> None:
 def test_extensions_are_offered_as_far_as_the_client_understands_them(
     version: str, headers: str, extensions: set[str]
 ) -> None:
-    head = interpret(*lex(f"GET / HTTP/{version}\r\nHost: x\r\n{headers}\r\n".encode()))
+    head = interpret(*lex(f"GET / HTTP/{version}\r\nHost: x\r\n{headers}\r\n".encode()))[0]
     template = scope_template(scheme="http", server=("192.0.2.1", 80), root_path="")
     offered = http_scope(template, head, None, {})["extensions"]
     assert offered == {f"http.response.{name}": {} for name in extensions}

@@ -144,7 +144,7 @@ class TestServing:
                 while accepted != before or not accepted:
                     before = accepted
                     await asyncio.sleep(0.1)
-                (connection,) = served.server._service.connections
+                connection = served.link
                 buffered = connection._transport.get_write_buffer_size()
                 assert 0 < buffered <= 3 * 65536
                 peer.writer.transport.abort()
@@ -162,7 +162,7 @@ class TestServing:
                     assert parse(await peer.rest())[0].status == 200
                     await peer.close()
                 await served.accepted(0)
-                assert not served.server._service.connections
+                assert not served.server._service.registry.connections
 
         run(scenario, loop)
 
@@ -227,7 +227,11 @@ class TestDraining:
                 with socket.create_connection(served.listener.socket.getsockname()) as late:
                     await asyncio.sleep(0.05)
                     assert served.slot.connections == 0
-                    assert late.fileno() >= 0
+                    late.setblocking(False)
+                    late.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                    await asyncio.sleep(0.05)
+                    with pytest.raises(BlockingIOError):  # it waits in the backlog
+                        late.recv(1)
 
         run(scenario, loop)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from appserver.asgi.types import ASGIApplication, Message, Receive, Scope, Send
-from appserver.engine.exchange import ClientDisconnected
+from appserver.errors import ClientDisconnected
 from appserver.http.response import ResponseError
 from appserver.settings import HTTPSettings, WebSocketSettings
 from tests.unit.engine.world import CLIENT, LOOPS, PARSERS, Client, World, parse, rejected, request, run, settle
@@ -478,6 +478,28 @@ class TestEnds:
             await client.vanish()
 
         run(second_scenario)
+
+    def test_a_close_that_crosses_that_of_the_client_asks_for_nothing(self) -> None:
+        async def handler(talk: Talk) -> None:
+            await talk.accept()
+            assert await talk.message() == "last"  # the close of the client has come with it
+            with pytest.raises(ClientDisconnected):
+                await talk.say("x")
+            await talk.close()
+            assert (await talk.receive())["code"] == 3999
+            with pytest.raises(ClientDisconnected):
+                await talk.close()
+
+        async def scenario() -> None:
+            world = make(handler)
+            client = await open_session(world)
+            await client.send(text("last") + close(3999, "why"))
+            assert [one.code for one in got(client)] == [3999]
+            assert not world.log.records
+            await client.vanish()
+            assert world.access.sessions[0].outcome is None
+
+        run(scenario)
 
     @pytest.mark.parametrize("how", ["reset", "end"])
     def test_a_client_that_is_gone_without_a_close(self, how: str) -> None:

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from appserver.engine.exchange import ClientDisconnected
 from appserver.engine.link import Link
-from appserver.engine.session_link import EARLY_LIMIT, SessionLink
+from appserver.engine.pipe import SocketPipe
+from appserver.engine.session import Session
+from appserver.engine.session_client import EARLY_LIMIT
+from appserver.errors import ClientDisconnected
 from appserver.settings import HTTPSettings, WebSocketSettings
 from appserver.websocket.protocol import FRAMES_PER_TURN
 from tests.unit.engine.test_session import Talk, application, ends, got, handshake, head_of, make, open_session
@@ -20,9 +22,10 @@ from tests.unit.engine.world import LOOPS, Client, World, rejected, run, settle
 from tests.unit.websocket.frames import BINARY, CONTINUATION, PING, PONG, TEXT, Sent, close, frame, text
 
 
-def session_of(client: Client) -> SessionLink:
-    assert isinstance(client.transport.protocol, SessionLink)
-    return client.transport.protocol
+def session_of(client: Client) -> Session:
+    assert isinstance(client.transport.protocol, SocketPipe)
+    assert isinstance(client.transport.protocol._user, Session)
+    return client.transport.protocol._user
 
 
 def reads(client: Client) -> bool:
@@ -304,7 +307,7 @@ class TestSending:
             async def handler(talk: Talk) -> None:
                 await talk.accept()
                 await talk.message()
-                session_of(client).abort()
+                session_of(client)._pipe.abort()
                 with pytest.raises(ClientDisconnected):
                     await talk.say("x")
 
@@ -414,11 +417,16 @@ def test_a_session_leaves_nothing_behind() -> None:
         first: Link = client.connection
         await client.send(handshake())
         head_of(client)
-        assert first not in world.service.connections
-        assert len(world.service.connections) == len(world.service.sessions) == world.slot.connections == 1
+        assert first not in world.service.registry.connections
+        assert (
+            len(world.service.registry.connections)
+            == len(world.service.registry.sessions)
+            == world.slot.connections
+            == 1
+        )
         await client.vanish()
-        assert not world.service.connections
-        assert not world.service.sessions
+        assert not world.service.registry.connections
+        assert not world.service.registry.sessions
         assert world.slot.connections == world.slot.sessions == world.slot.in_progress == 0
 
     run(scenario)
@@ -481,7 +489,7 @@ class TestWhatIsLeftBehind:
             client = await open_session(world, "Sec-WebSocket-Extensions: permessage-deflate")
             tracemalloc.start()
             try:
-                await client.send(text("complete"), octets)
+                await client.send(text("complete"), bytes(bytearray(octets)))  # its own, and nobody else holds them
                 assert tracemalloc.get_traced_memory()[0] > 700_000
                 await client.vanish()
                 assert tracemalloc.get_traced_memory()[0] < 300_000

@@ -45,7 +45,7 @@ class TestSizes:
             assert world.access.lines == (
                 [("POST /", 413, len(octets), len(client.transport.octets), "error")] if status == 413 else []
             )
-            assert (world.slot.in_progress, len(world.service.background)) == (0, 0)
+            assert (world.slot.in_progress, len(world.service.registry.background)) == (0, 0)
             (record,) = world.log.of("request refused")
             assert (record["status"], record["reason"]) == (status, reason)
             assert next(iter(settings)) in record["detail"]

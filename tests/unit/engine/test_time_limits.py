@@ -34,7 +34,7 @@ class TestClientsThatSendNothing:
             world = World(silent, HTTPSettings(header_timeout=10))
             client = world.connect()
             for _ in range(9):
-                await client.send(b"GET" if not client.connection._received else b"X")
+                await client.send(b"GET" if not client.connection.received else b"X")
                 await world.pass_time(1)
             assert not client.ended
             await world.pass_time(2)
@@ -96,6 +96,27 @@ class TestClientsThatSendNothing:
             assert client.response().status == 408
             assert rejected(world) == {"body_timeout": 1}
             assert world.access.lines[0][1:2] == (408,)
+
+        run(scenario)
+
+    def test_no_limit_of_the_body_is_left_when_it_is_complete(self) -> None:
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            await read_body(receive)
+            await gate.wait()
+            await respond(send, b"late")
+
+        gate = asyncio.Event()
+
+        async def scenario() -> None:
+            world = World(slow, HTTPSettings(body_timeout=30, request_timeout=0))
+            client = world.connect()
+            await client.send(request("/", "POST", "Content-Length: 2"), b"x", b"y")
+            await world.pass_time(300)
+            assert not client.ended
+            gate.set()
+            await settle()
+            assert client.response().body == b"late"
+            await client.vanish()
 
         run(scenario)
 
@@ -204,6 +225,7 @@ class TestClientsThatTakeNothing:
             assert client.transport.aborted
             assert rejected(world) == {"write_timeout": 1}
             assert "http.write_timeout" in world.log.of("connection closed")[0]["detail"]
+            await settle(600)  # it takes the application some messages more to learn of it
 
         run(scenario)
 
@@ -234,9 +256,9 @@ class TestClientsThatTakeNothing:
             await client.send(request("/", "GET", "Connection: close"))
             assert client.transport.closed
             await world.pass_time(59)
-            assert world.service.connections
+            assert world.service.registry.connections
             await world.pass_time(3)
-            assert not world.service.connections
+            assert not world.service.registry.connections
 
         run(scenario)
 
@@ -332,7 +354,7 @@ class TestLateApplications:
             await client.send(request())
             await world.pass_time(6)
             assert client.response().status == 504
-            assert not world.service.background
+            assert not world.service.registry.background
 
         run(scenario)
         assert len(errors) == 1

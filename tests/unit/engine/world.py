@@ -18,7 +18,8 @@ from appserver.engine.connection import Connection
 from appserver.engine.request_id import RequestIDs
 from appserver.engine.scope import scope_template
 from appserver.engine.service import Service
-from appserver.settings import HTTPSettings, ProxySettings, WebSocketSettings
+from appserver.http1.parser import make_lexer
+from appserver.settings import HTTP2Settings, HTTPSettings, ProxySettings, WebSocketSettings
 from appserver.telemetry.access_format import SessionEnd
 from appserver.telemetry.scoreboard import Scoreboard
 from appserver.telemetry.slot import WorkerSlot
@@ -53,11 +54,15 @@ async def settle(turns: int = 12) -> None:
 
 def make_slot() -> WorkerSlot:
     """The place of a worker in a scoreboard of its own, which lives as long as the slot."""
+    return make_board().slot(0)
+
+
+def make_board() -> Scoreboard:
+    """A scoreboard with a worker in its first slot."""
     board = Scoreboard.create(2)
     os.close(board.fd)  # it is mapped
-    slot = board.slot(0)
-    slot.begin(pid=1, generation=1)
-    return slot
+    board.slot(0).begin(pid=1, generation=1)
+    return board
 
 
 class Clock:
@@ -94,6 +99,9 @@ class FakeSocket:
 
     def __init__(self) -> None:
         self.options: dict[int, object] = {}
+
+    def fileno(self) -> int:
+        return -1  # as that of a closed one: nothing is left with the kernel
 
     def setsockopt(self, _level: int, option: int, value: object) -> None:
         self.options[option] = value
@@ -333,6 +341,7 @@ class World:
         application: ASGIApplication,
         http: HTTPSettings | None = None,
         websocket: WebSocketSettings | None = None,
+        http2: HTTP2Settings | None = None,
         *,
         admission: Admission | None = None,
         state: dict[str, Any] | None = None,
@@ -343,12 +352,16 @@ class World:
         self.clock = Clock()
         self.log = Log()
         self.access = AccessLines()
-        self.slot = make_slot()
+        self.board = make_board()
+        self.slot = self.board.slot(0)
         self.root_path = root_path
         access_log: Any = self.access
+        http = http or HTTPSettings(server_header="", date_header=False)
         self.service = Service(
             application,
-            http=http or HTTPSettings(server_header="", date_header=False),
+            http=http,
+            lexer=make_lexer(http.parser),
+            http2=http2 or HTTP2Settings(),
             websocket=websocket or WebSocketSettings(),
             admission=admission,
             root_path=root_path,
@@ -364,8 +377,13 @@ class World:
 
     def connect(self) -> Client:
         transport = FakeTransport(self.service.loop)
-        template = scope_template(scheme="http", server=("192.0.2.2", 80), root_path=self.root_path)
-        connection = Connection(self.service, CLIENT, template)
+        template = scope_template(
+            scheme="http",
+            server=("192.0.2.2", 80),
+            root_path=self.root_path,
+            strips_prefix=self.service.strips_prefix,
+        )
+        connection = Connection(self.service, self.service.peer(CLIENT, template))
         transport.protocol = connection
         self.slot.connection_opened()
         connection.connection_made(transport)
@@ -376,8 +394,7 @@ class World:
         end = self.clock.now + seconds
         while self.clock.now < end:
             self.clock.now = min(end, self.clock.now + 1)
-            for connection in [c for c in self.service.connections if c.deadline <= self.clock.now]:
-                connection.expire(self.clock.now)
+            self.service.registry.sweep(self.clock.now, ending=self.service.draining)
             await settle()
 
 

@@ -68,7 +68,9 @@ def add(activation: Activation, bind: str) -> list[str]:
     listeners = ListenerSet(activation)
     wanted = [ListenerSettings.model_validate({"bind": bind})]
     listeners.add(wanted)
-    names = [grant.name for grant in listeners.grants(wanted)]
+    grants = listeners.grants(wanted)
+    assert not any(grant.bound_here for grant in grants)
+    names = [grant.name for grant in grants]
     listeners.close()
     return names
 

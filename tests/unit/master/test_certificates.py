@@ -63,6 +63,19 @@ class TestRenewal:
         assert scene.renewed[0][1].pairs[0].certificate == renewed.certificate == used.material.pairs[0].certificate
         assert scene.look() == []
 
+    def test_of_several_pairs_those_are_named_that_have_changed(self, tmp_path: Path) -> None:
+        pair = AUTHORITY.issue("shop.test").write(tmp_path, "shop")
+        sni = [{"name": "shop.test", "certificate": str(pair[0]), "key": str(pair[1])}]
+        authority = AUTHORITY.write(tmp_path)
+        scene = Scene({1: certificates(tmp_path, sni=sni, client_ca=str(authority), client_verify="optional")})
+        AUTHORITY.issue("shop.test").write(tmp_path, "shop")
+        (record,) = scene.look()
+        assert (record["event"], record["certificate"]) == ("certificate renewed", str(tmp_path / "shop.crt"))
+        Authority("Another").write(tmp_path)
+        (record,) = scene.look()
+        assert (record["event"], record["file"]) == ("client authorities renewed", str(authority))
+        assert len(scene.renewed) == 2
+
     def test_half_of_a_new_pair_is_not_used_and_said_once(self, tmp_path: Path) -> None:
         used = certificates(tmp_path)
         before = used.material

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from appserver.master.children import Child, open_descriptors, processor_time, reap_strangers, resident_memory
+from appserver.master.children import (
+    Child,
+    is_child,
+    kill_child,
+    open_descriptors,
+    processor_time,
+    reap_strangers,
+    resident_memory,
+)
 from appserver.supervision.events import ExitStatus
 
 
@@ -26,6 +34,23 @@ async def watch(pid: int, number: signal.Signals | None = None) -> ExitStatus:
     status = await exited
     child.signal(signal.SIGKILL)  # to a process that is gone: nothing
     return status
+
+
+def test_whether_a_child_has_a_handler_for_a_signal_is_known() -> None:
+    body = "import signal, sys; signal.signal(signal.SIGUSR1, print); print(flush=True); sys.stdin.read()"
+
+    async def look(process: subprocess.Popen[bytes]) -> tuple[bool, bool, bool]:
+        child = Child(process.pid, print, asyncio.get_running_loop())
+        found = child.handles(signal.SIGUSR1), child.handles(signal.SIGUSR2)
+        process.kill()
+        while child.alive:
+            await asyncio.sleep(0.01)
+        return *found, child.handles(signal.SIGUSR1)
+
+    with subprocess.Popen([sys.executable, "-S", "-c", body], stdin=-1, stdout=-1) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert asyncio.run(look(process)) == (True, False, False)
 
 
 @pytest.mark.parametrize("code", [0, 3, 255])
@@ -106,3 +131,28 @@ def test_what_a_process_uses_is_known_while_it_lives() -> None:
     pid = fork("")
     os.waitpid(pid, 0)
     assert (processor_time(pid), open_descriptors(pid)) == (0.0, None)
+
+
+class TestWhoIsAChild:
+    def test_one_that_runs_is_and_one_that_has_exited_until_it_is_reaped(self) -> None:
+        pid = fork("import sys; sys.stdin.read()")
+        try:
+            assert is_child(pid)
+        finally:
+            os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        assert is_child(pid)
+        os.waitpid(pid, 0)
+        assert not is_child(pid)
+
+    def test_no_other_number_is(self) -> None:
+        for pid in (-(2**63), -(2**31), -os.getpid(), -1, 0, 1, os.getpid(), os.getppid(), 2**31, 2**62):
+            assert not is_child(pid)
+
+    def test_only_a_child_is_killed(self) -> None:
+        for pid in (-1, 0, 1, os.getppid()):
+            kill_child(pid)
+        pid = fork("import time; time.sleep(60)")
+        kill_child(pid)
+        assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+        kill_child(pid)

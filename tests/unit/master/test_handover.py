@@ -10,17 +10,24 @@ from typing import Any
 import pytest
 
 from appserver.errors import UpgradeError
-from appserver.master.handover import Handover, ListenerRecord, PlansRecord, SiteRecord, WorkerRecord, ZygoteRecord
-from appserver.master.plan import Plan
-from appserver.master.verdicts import Verdict
+from appserver.master.configuration import Configuration, Configurations
+from appserver.master.handover import (
+    AdminListenerRecord,
+    ConfigurationsRecord,
+    Handover,
+    ListenerRecord,
+    WorkerRecord,
+    ZygoteRecord,
+)
+from appserver.master.reload_outcomes import ReloadOutcome
 from appserver.settings import load
 from appserver.supervision.policy import Policy
 from appserver.supervision.supervisor import Supervisor
 
 
-def plan(count: int) -> Plan:
+def plan(count: int) -> Configuration:
     environ = {"APPSERVER_APP__TARGET": "a:b", "APPSERVER_WORKERS__COUNT": str(count)}
-    return Plan.of(load(None, environ=environ))
+    return Configuration.of(load(None, environ=environ))
 
 
 OLD, NEW = plan(1), plan(2)
@@ -28,14 +35,14 @@ OLD, NEW = plan(1), plan(2)
 HANDOVER = Handover(
     scoreboard=5,
     supervisor={"generation": 1, "count": 2},
-    plans=PlansRecord.of(OLD, NEW, {1: OLD, 2: NEW, 3: NEW}),
+    plans=ConfigurationsRecord.of(Configurations(OLD, NEW, {1: OLD, 2: NEW, 3: NEW})),
     listeners=[ListenerRecord("127.0.0.1:0", 1, 6, "127.0.0.1:4711"), ListenerRecord("unix:/x", 0, 7, "unix:/x", "/x")],
     zygotes=[ZygoteRecord(1, 100, None), ZygoteRecord(2, 101, 8)],
     workers=[WorkerRecord(3, 1, 2, None, 9, 10, 0, 1.5), WorkerRecord(4, 2, 2, 102, 11, 12, 77, 2.5)],
-    sites=[SiteRecord("unix:/control", True, 13, "unix:/control", "/control")],
+    sites=[AdminListenerRecord("unix:/control", True, 13, "unix:/control", "/control")],
     kept=[14],
     started_at=1e9,
-    last_reload=Verdict("rolled_back", "because", 2, at=1e9),
+    last_reload=ReloadOutcome("rolled_back", "because", 2, at=1e9),
     version="0.9",
 )
 
@@ -97,7 +104,8 @@ def test_what_cannot_be_understood_is_refused(change: Callable[[dict[str, Any]],
 
 
 def test_plans_come_back_and_those_that_were_one_are_one_again() -> None:
-    serving, wanted, generations = HANDOVER.plans.restore()
+    restored = HANDOVER.plans.restore()
+    serving, wanted, generations = restored.serving, restored.wanted, restored.generations()
     assert len(HANDOVER.plans.settings) == 2
     assert (serving.settings, wanted.settings) == (OLD.settings, NEW.settings)
     assert (serving.policy, wanted.policy) == (OLD.policy, NEW.policy)

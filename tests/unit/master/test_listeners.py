@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from appserver.errors import ListenerError
-from appserver.master.listeners import NOTHING_PASSED, ListenerSet
+from appserver.master.listeners import ListenerSet
 from appserver.settings import ListenerSettings
 
 
@@ -247,7 +247,7 @@ class TestHandOver:
         predecessor = ListenerSet()
         predecessor.add(settings)
         records = [replace(record, fd=os.dup(record.fd)) for record in predecessor.records()]
-        successor = ListenerSet.restore(records, NOTHING_PASSED)
+        successor = ListenerSet(records=records)
         assert names(successor, settings) == names(predecessor, settings)
         successor.add(settings)  # nothing is bound anew: the file would be in the way
         for listener in predecessor.grants(settings):

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from appserver.master.memory import OutOfMemoryKills
+from appserver.master.conversation import WorkerConversation
 from appserver.master.observation import Observer
+from appserver.master.oom import OutOfMemoryKills
 from appserver.master.stacks import StacksFile
 from appserver.master.workers import WorkerHandle
 from appserver.supervision.events import ExitStatus, WorkerExited
@@ -43,7 +44,8 @@ def observe(board: Scoreboard, counter: Path, act: Callable[[Observer, WorkerHan
     async def scenario() -> WorkerExited:
         ours, theirs = Channel.pair()
         loop = asyncio.get_running_loop()
-        worker = WorkerHandle(1, 1, 1, ours, StacksFile.create(), loop, lambda event: None, 0.0)
+        conversation = WorkerConversation(1)
+        worker = WorkerHandle(1, 1, 1, ours, StacksFile.create(), loop, lambda event: None, 0.0, conversation)
         output = LogOutput(Destination.file(Path(os.devnull), "logging.file"))
         slot = board.slot(0)
         slot.begin(pid=1, generation=1)

@@ -34,7 +34,7 @@ def test_what_a_killed_server_left_is_replaced(path: Path, content: str) -> None
 
 
 def test_a_running_server_keeps_its_file(path: Path) -> None:
-    program = "import setproctitle, sys; setproctitle.setproctitle('appserver: master [x]'); print(); sys.stdin.read()"
+    program = "import setproctitle, sys; setproctitle.setproctitle('appserver: master [x]'); print(flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
@@ -47,7 +47,7 @@ def test_a_running_server_keeps_its_file(path: Path) -> None:
 
 
 def test_another_program_that_has_got_the_pid_does_not_count(path: Path) -> None:
-    program = ["-c", "import sys; print(); sys.stdin.read()", "edit", "appserver.toml"]
+    program = ["-c", "import sys; print(flush=True); sys.stdin.read()", "edit", "appserver.toml"]
     with subprocess.Popen([sys.executable, *program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv4Network
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,10 +84,17 @@ class TestNodes:
     def test_a_unix_socket_within_the_chain(self, trusted: str, verdict: bool) -> None:
         assert Trust([trusted]).node("unix:") == Node(None, verdict)
 
+    @given(st.ip_addresses(v=4), st.lists(st.ip_addresses(v=4), max_size=3), st.integers(0, 32))
+    def test_the_usual_form_is_read_as_any_other(
+        self, address: IPv4Address, trusted: list[IPv4Address], size: int
+    ) -> None:
+        trust = Trust([str(IPv4Network((host, size), strict=False)) for host in trusted])
+        assert trust.node(str(address)) == trust.node(f"{address}:0") == trust.node(f"::ffff:{address}")
+
     def test_what_is_remembered_is_bounded(self) -> None:
         trust = Trust(["10.0.0.0/8"])
         for number in range(3000):
-            assert trust.node(f"10.0.{number // 256}.{number % 256}").trusted
+            assert trust.node(f"10.0.{number // 256}.{number % 256}:80").trusted
         assert len(trust._nodes) <= 1024
 
     @given(st.text(max_size=60) | st.from_regex(r"\[?[0-9a-f:.]{1,40}\]?(:[0-9_]{0,6})?", fullmatch=True))

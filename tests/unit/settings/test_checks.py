@@ -13,7 +13,7 @@ import pytest
 
 from appserver.settings import Settings
 from appserver.settings.checks import find
-from appserver.settings.locations import Location, dotted, locations, value_at
+from appserver.settings.keys import Location, dotted, locations, value_at
 
 USER = pwd.getpwuid(os.getuid()).pw_name
 GROUP = grp.getgrgid(os.getgid()).gr_name
@@ -214,3 +214,21 @@ class TestTogether:
     def test_with_the_other_it_is_fine(self) -> None:
         workers = {"queue_size": 1, "max_concurrency": 1, "max_requests": 1, "max_requests_jitter": 1}
         assert found({"workers": workers}) == []
+
+
+class TestTrio:
+    def test_has_to_be_there(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        app = {"target": "a:b", "async_library": "trio", "directory": str(tmp_path)}
+        assert found({"app": app}) == []
+        monkeypatch.setattr("sys.path", [])
+        [(key, expected)] = found({"app": app})
+        assert (key, expected.split("[")[0]) == (
+            "app.async_library",
+            "expected trio to be installed: pip install 'appserver-asgi",
+        )
+        (tmp_path / "trio.py").touch()  # with the application
+        assert found({"app": app}) == []
+
+    def test_is_nothing_for_wsgi(self) -> None:
+        [(key, _)] = found({"app": {"target": "a:b", "async_library": "trio", "interface": "wsgi"}})
+        assert key == "app.async_library"

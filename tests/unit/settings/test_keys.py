@@ -7,6 +7,7 @@ import pytest
 from appserver.settings.keys import (
     KEYS,
     LISTS_OF_TABLES,
+    SECRET_VARIABLES,
     SECTIONS,
     VARIABLES,
     nearest_key,
@@ -18,8 +19,8 @@ from appserver.settings.model import SNISettings, WorkersSettings
 
 def test_every_section_and_key_of_the_model_is_there() -> None:
     assert list(SECTIONS) == [
-        *("app", "listeners", "tls", "workers", "reload", "shutdown", "http", "websocket", "proxy", "logging"),
-        *("access_log", "request_id", "admin", "metrics"),
+        *("app", "listeners", "tls", "workers", "reload", "shutdown", "http", "http2", "websocket", "proxy", "logging"),
+        *("access_log", "request_id", "admin", "metrics", "dev", "lambda"),
     ]
     assert {"listeners"} == LISTS_OF_TABLES
     assert len(KEYS) == sum(len(model.model_fields) for model in SECTIONS.values())
@@ -34,6 +35,12 @@ def test_every_key_has_a_variable_but_those_of_lists_of_tables_which_are_set_as_
     assert len(VARIABLES) == len(SECTIONS) + sum(key.section not in LISTS_OF_TABLES for key in KEYS.values())
 
 
+def test_the_variables_that_may_hold_a_secret_are_known() -> None:
+    tables = {"APPSERVER_LOGGING__CONFIG", "APPSERVER_LOGGING"}
+    assert {"APPSERVER_TLS__KEY_PASSWORD", "APPSERVER_TLS"} | tables == SECRET_VARIABLES
+    assert set(VARIABLES) > SECRET_VARIABLES
+
+
 def test_the_kind_of_a_value_is_known_from_the_model() -> None:
     def having(kind: str) -> set[str]:
         return {name for name, key in KEYS.items() if getattr(key, kind)}
@@ -41,10 +48,11 @@ def test_the_kind_of_a_value_is_known_from_the_model() -> None:
     assert having("is_secret") == {"tls.key_password"}
     assert having("is_list") == {
         *("tls.sni", "http.headers", "proxy.trusted", "access_log.exclude_paths", "metrics.buckets"),
+        *("dev.watch", "dev.patterns", "dev.ignore", "lambda.text_types", "lambda.exclude_headers"),
     }
     assert having("is_size") == {
         *("workers.max_rss", "http.max_target_size", "http.max_header_size", "http.max_body_size"),
-        "websocket.max_message_size",
+        *("http2.stream_window", "http2.connection_window", "http2.header_table_size", "websocket.max_message_size"),
     }
     text = having("is_text")
     assert {"app.target", "app.directory", "listeners.bind", "admin.bind", "tls.key_password", "workers.loop"} <= text

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appserver.errors import Problem, SettingsError
-from appserver.settings import Loaded, Origin, Override, load
+from appserver.settings import Loaded, Origin, Override, Settings, load
 from appserver.settings.keys import SECTIONS
 from appserver.settings.rendering import toml_value
 
@@ -88,6 +88,56 @@ class TestSources:
         loaded = load(None, environ={"APPSERVER_CONFIG": str(loading.path)})
         assert loaded.path == loading.path
         assert load(loading.path, environ={"APPSERVER_CONFIG": "/nowhere"}).path == loading.path
+
+    def test_of_several_files_the_later_one_is_stronger_key_by_key(self, tmp_path: Path) -> None:
+        base, host, conf = tmp_path / "base.toml", tmp_path / "host.toml", tmp_path / "conf.d"
+        conf.mkdir()
+        base.write_text(f'{APP}[workers]\ncount = 1\nloop = "asyncio"\n[http]\nmax_headers = 1\n')
+        host.write_text("[workers]\ncount = 2\n[http]\nmax_headers = 2\n")
+        (conf / "50-local.toml").write_text("[http]\nmax_headers = 3\n")
+        (conf / "10-first.toml").write_text("[http]\nmax_headers = 4\nmax_body_size = 4\n")
+        loaded = load([base, host, conf], environ={})
+        workers, http = loaded.settings.workers, loaded.settings.http
+        assert (workers.count, workers.loop, http.max_headers, http.max_body_size) == (2, "asyncio", 3, 4)
+        assert {key: Path(loaded.origins[key].where).name for key in ("workers.count", "workers.loop")} == {
+            "workers.count": "host.toml",
+            "workers.loop": "base.toml",
+        }
+        assert loaded.origins["http.max_headers"] == Origin("file", str(conf / "50-local.toml"))
+        assert loaded.paths == (base, host, conf / "10-first.toml", conf / "50-local.toml")
+        assert loaded.path == base
+
+    def test_of_several_files_every_mistake_is_told_with_its_file(self, tmp_path: Path) -> None:
+        base, host = tmp_path / "base.toml", tmp_path / "host.toml"
+        base.write_text("[workers]\ncount = 0\nboot_timeout = 0\n[worker]\n")
+        host.write_text("[workers]\ncount = 2\nlop = 1\n")
+        with pytest.raises(SettingsError) as caught:
+            load([base, host, tmp_path / "nowhere.toml"], environ={})
+        assert [(Path(problem.where).name, problem.key) for problem in caught.value.problems] == [
+            ("base.toml", "worker"),
+            ("nowhere.toml", ""),
+            ("base.toml", "workers.boot_timeout"),
+            ("host.toml", "workers.lop"),
+        ]
+
+    def test_a_secret_is_stronger_than_a_file_and_weaker_than_the_environment(
+        self, loading: Load, tmp_path: Path
+    ) -> None:
+        secrets = tmp_path / "secrets"
+        secrets.mkdir()
+        (secrets / "appserver_tls__key_password").write_text("secret")
+        text, environ = f"{APP}[tls]\nkey_password = 'file'", {"CREDENTIALS_DIRECTORY": str(secrets)}
+        loaded = loading(text, environ)
+        assert loaded.settings.tls.key_password is not None
+        assert loaded.settings.tls.key_password.get_secret_value() == "secret"
+        assert loaded.origins["tls.key_password"] == Origin("file", str(secrets / "appserver_tls__key_password"))
+        loaded = loading(text, {**environ, "APPSERVER_TLS__KEY_PASSWORD": "environment"})
+        assert loaded.origins["tls.key_password"].source == "environment"
+
+    def test_settings_that_are_made_elsewhere_look_nowhere(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("APPSERVER_WORKERS__COUNT", "3")
+        monkeypatch.setenv("WORKERS", '{"count": 3}')
+        assert Settings.model_validate({"app": {"target": "a:b"}}).workers.count == "auto"
 
     def test_text_of_the_environment_becomes_what_the_key_wants(self, loading: Load) -> None:
         environ = {

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appserver.settings import Settings
-from appserver.settings.keys import KEYS
-from appserver.settings.locations import Location, dotted, locations, value_at
+from appserver.settings.keys import KEYS, Location, dotted, locations, value_at
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appserver.errors import SettingsError
-from appserver.settings.lookup import look_up
+from appserver.settings import look_up
 
 BROKEN = '[app]\ntarget = 7\n[workers]\ncuont = 2\n[admin]\ncontrol = "a.sock"\n'
 

@@ -39,7 +39,7 @@ def loaded(tmp_path: Path) -> Loaded:
 
 def with_password(loaded: Loaded) -> Loaded:
     tls = loaded.settings.tls.model_validate({"key_password": "geheim"})
-    return Loaded(loaded.settings.model_copy(update={"tls": tls}), loaded.origins, loaded.path)
+    return Loaded(loaded.settings.model_copy(update={"tls": tls}), loaded.origins, loaded.paths)
 
 
 def test_as_toml_every_value_has_its_origin_behind_it(loaded: Loaded) -> None:

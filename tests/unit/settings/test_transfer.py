@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from appserver.settings import Settings
-from appserver.settings.transfer import read_settings
+from appserver.settings import Settings, read_settings
 
 SETTINGS = Settings.model_validate(
     {

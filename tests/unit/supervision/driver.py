@@ -19,6 +19,7 @@ from appserver.supervision.events import (
     Event,
     ExitStatus,
     Failure,
+    Forked,
     Observed,
     ReloadRequested,
     Sample,
@@ -26,7 +27,6 @@ from appserver.supervision.events import (
     Tick,
     WorkerExited,
     WorkerFailed,
-    WorkerForked,
     WorkerReady,
     WorkerStoppedAccepting,
     ZygoteExited,
@@ -122,7 +122,7 @@ class Driver:
         return self.send(ZygoteExited(generation, ExitStatus(None if signal else code, signal)))
 
     def forked(self, worker: int) -> list[Action]:
-        return self.send(WorkerForked(worker, 100 + worker))
+        return self.send(Forked(worker, 100 + worker))
 
     def ready(self, worker: int) -> list[Action]:
         return self.forked(worker) + self.send(WorkerReady(worker))

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appserver.supervision.backoff import FIRST_DELAY, JITTER, LONGEST_DELAY, Backoff, delay
+from appserver.supervision.backoff import (
+    BOOT_SHARE,
+    BUDGET_DEPTH,
+    CHEAPEST_BOOT,
+    FIRST_DELAY,
+    JITTER,
+    LONGEST_DEBT,
+    LONGEST_DELAY,
+    Backoff,
+    BootBudget,
+    delay,
+)
 
 
 def test_what_never_failed_is_tried_at_once() -> None:
@@ -50,3 +61,46 @@ def test_a_reset_forgets_the_failures() -> None:
     backoff = Backoff(failures=9, until=1e9)
     backoff.reset()
     assert backoff == Backoff()
+
+
+class TestBootBudget:
+    def test_what_was_not_spent_is_there_for_a_burst_and_no_more(self) -> None:
+        budget = BootBudget()
+        for _ in range(10):
+            assert budget.wait(100.0, 2) == 0.0
+            budget.spend(100.0, 1.0, 2)
+        assert budget.wait(100.0, 2) == 0.0
+        budget.spend(100.0, 1.0, 2)
+        assert budget.wait(100.0, 2) == pytest.approx(1.0)
+
+    def test_a_boot_a_second_goes_on_for_ever_where_it_takes_half_of_two_processors(self) -> None:
+        budget = BootBudget()
+        for second in range(1000):
+            budget.spend(float(second), 1.0, 2)
+            assert budget.wait(float(second), 2) == 0.0
+
+    def test_it_is_earned_again(self) -> None:
+        budget = BootBudget()
+        budget.spend(0.0, 30.0, 4)
+        assert budget.wait(0.0, 4) == pytest.approx(5.0)
+        assert budget.wait(4.0, 4) == pytest.approx(1.0)
+        assert budget.wait(1000.0, 4) == 0.0
+
+    def test_a_debt_is_paid_soon(self) -> None:
+        budget = BootBudget()
+        for _ in range(100):
+            budget.spend(0.0, 100.0, 4)
+        assert budget.wait(0.0, 4) == LONGEST_DEBT
+
+    @given(st.floats(0.0, 0.1), st.integers(1, 64))
+    def test_boots_that_cost_nothing_are_bounded_too(self, cost: float, workers: int) -> None:
+        budget, boots = BootBudget(), 0
+        while budget.wait(0.0, workers) == 0.0:
+            budget.spend(0.0, cost, workers)
+            boots += 1
+        assert boots <= 1 + workers * BOOT_SHARE * BUDGET_DEPTH / CHEAPEST_BOOT
+
+    def test_a_clock_that_stands_still_or_goes_back_earns_nothing(self) -> None:
+        budget = BootBudget()
+        budget.spend(100.0, 8.0, 1)
+        assert budget.wait(90.0, 1) == budget.wait(100.0, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appserver.supervision.actions import KillWorker, KillZygote, Log, SpawnWorker, SpawnZygote, StopZygote
-from appserver.supervision.events import Failure, ForkFailed, WorkerReady, ZygoteReady
+from appserver.supervision.events import Failure, ForkRefused, WorkerReady, ZygoteReady
 from tests.unit.supervision.driver import (
     IMPORT_FAILURE,
     STARTUP_FAILURE,
@@ -145,14 +145,14 @@ def test_a_fork_that_fails_before_anything_has_served_is_a_failed_boot() -> None
     driver = Driver(count=1)
     driver.start()
     driver.zygote_ready(1)
-    driver.send(ForkFailed(1, "resource temporarily unavailable"))
+    driver.send(ForkRefused(1, "resource temporarily unavailable"))
     assert exit_codes(driver.zygote_exited(1)) == [5]
 
 
 def test_an_import_that_hangs_in_the_zygote_ends_at_boot_timeout() -> None:
     driver = Driver()
     driver.start()
-    assert driver.wait(59.9) == []
+    assert killed(driver.wait(59.9)) == []
     assert KillZygote(1) in driver.wait(0.2)
     assert exit_codes(driver.zygote_exited(1, signal=9)) == [5]
     assert "boot_timeout" in str(driver.logs("boot failed")[0].fields["reason"])

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from appserver.supervision.actions import CountExit, KillZygote, SpawnWorker, SpawnZygote
+from appserver.supervision.actions import Action, CountExit, KillZygote, SpawnWorker, SpawnZygote
+from appserver.supervision.backoff import LONGEST_DEBT
 from appserver.supervision.events import (
     ExitStatus,
     Failure,
-    ForkFailed,
+    ForkRefused,
     Request,
     StopRequested,
     WorkerExited,
+    WorkerMisbehaved,
     WorkerReady,
+    ZygoteMisbehaved,
     ZygoteReady,
 )
 from appserver.supervision.processes import EXIT_GRACE, KILL_INTERVAL
@@ -145,7 +148,7 @@ def test_a_worker_that_cannot_boot_and_does_not_exit_is_killed() -> None:
 def test_a_fork_that_fails_is_tried_again_and_the_rest_serves() -> None:
     driver = Driver(count=2).boot()
     driver.exited(1, signal=9)
-    driver.send(ForkFailed(3, "resource temporarily unavailable"))
+    driver.send(ForkRefused(3, "resource temporarily unavailable"))
     assert spawned(driver.wait(0.2)) == [4]
     assert driver.states() == {2: "ready", 4: "forking"}
     assert driver.logs("worker failed")[0].fields["kind"] == "spawn"
@@ -193,7 +196,7 @@ def test_an_impossible_event_is_recorded_and_changes_nothing() -> None:
     driver = Driver().boot()
     driver.send(WorkerReady(1))
     driver.send(ZygoteReady(1, preloaded=False))
-    assert [record.fields["cause"] for record in driver.logs("impossible event")] == ["announced", "announced"]
+    assert [record.fields["cause"] for record in driver.logs("impossible event")] == ["ready", "ready"]
     assert driver.states() == {1: "ready", 2: "ready"}
 
 
@@ -301,3 +304,114 @@ def test_an_exit_whose_status_is_not_known_is_a_crash_like_any_other() -> None:
     driver = Driver().boot()
     assert spawned(driver.send(WorkerExited(1, ExitStatus()))) == [3]
     assert exit_codes(driver.history) == []
+
+
+class TestMisbehaviour:
+    def test_a_worker_that_misbehaves_is_killed_replaced_and_named_once(self) -> None:
+        driver = Driver().boot()
+        actions = driver.send(WorkerMisbehaved(1, "it says Forked"))
+        assert killed(actions) == [1]
+        assert spawned(actions) == [3]
+        [record] = driver.logs("worker misbehaved")
+        assert (record.level, record.fields["worker"], record.fields["reason"]) == ("error", 1, "it says Forked")
+        assert only(CountExit, driver.exited(1, signal=9)) == [CountExit("crashed")]
+        assert "hint" not in driver.logs("worker exited")[0].fields
+
+    def test_a_worker_that_misbehaves_before_its_pid_is_known_is_killed_when_it_is(self) -> None:
+        driver = Driver()
+        driver.start()
+        driver.zygote_ready(1)
+        driver.send(WorkerMisbehaved(1, "it sends what is no message"))
+        assert killed(driver.forked(1)) == [1]
+
+    def test_a_zygote_that_misbehaves_is_killed_and_its_workers_serve_on(self) -> None:
+        driver = Driver().boot()
+        actions = driver.send(ZygoteMisbehaved(1, "it names process 1"))
+        assert only(KillZygote, actions) == [KillZygote(1)]
+        assert killed(actions) == []
+        assert [record.level for record in driver.logs("zygote misbehaved")] == ["error"]
+        assert zygotes_spawned(driver.zygote_exited(1, signal=9)) == [1]
+        assert driver.states() == {1: "ready", 2: "ready"}
+
+    def test_a_worker_whose_pid_the_zygote_keeps_to_itself_is_not_ready_for_ever(self) -> None:
+        driver = Driver().boot()
+        driver.exited(1, signal=9)
+        driver.send(WorkerReady(3))
+        assert driver.states()[3] == "ready"
+        driver.wait(61)
+        assert driver.states()[3] == "killed"
+        driver.zygote_exited(1, signal=9)
+        assert 3 not in driver.states()
+
+    def test_a_pid_that_comes_late_is_in_time(self) -> None:
+        driver = Driver().boot()
+        driver.exited(1, signal=9)
+        driver.send(WorkerReady(3))
+        driver.forked(3)
+        driver.wait(120)
+        assert driver.states()[3] == "ready"
+        assert len([record for record in driver.logs("worker ready") if record.fields["worker"] == 1]) == 2
+
+    def test_a_zygote_that_denies_a_worker_which_has_spoken_is_ended(self) -> None:
+        driver = Driver().boot()
+        driver.exited(1, signal=9)
+        driver.send(WorkerReady(3))
+        actions = driver.send(ForkRefused(3, "there is none"))
+        assert only(KillZygote, actions) == [KillZygote(1)]
+        assert 3 not in driver.states()
+
+
+class TestDeathWhileServing:
+    def die(self, driver: Driver, worker: int, cpu_seconds: float = 0.5) -> list[Action]:
+        driver.forked(worker)
+        driver.send(WorkerReady(worker, cpu_seconds))
+        return driver.send(WorkerExited(worker, ExitStatus(signal=11), requests=3))
+
+    def test_it_is_replaced_at_once_however_often(self) -> None:
+        driver = Driver().boot()
+        for _ in range(30):
+            driver.wait(1.0)
+            victim = min(driver.ids())
+            assert spawned(self.die(driver, victim)), "at once"
+            driver.bring_up()
+        assert driver.logs("worker backs off") == []
+
+    def test_one_that_dies_with_its_first_request_has_served(self) -> None:
+        driver = Driver().boot()
+        for _ in range(5):
+            victim = min(driver.ids())
+            request = Request("GET", "/poison", 0.0)
+            actions = driver.send(WorkerExited(victim, ExitStatus(signal=11), serving=(request,), in_progress=1))
+            assert spawned(actions)
+            driver.bring_up()
+
+    def test_one_that_dies_before_it_has_served_backs_off(self) -> None:
+        driver = Driver().boot()
+        for _ in range(3):
+            driver.exited(max(driver.ids()), signal=11)
+            driver.wait(1.0)
+            driver.bring_up()
+        assert [record.fields["failures"] for record in driver.logs("worker backs off")] == [2, 3]
+
+    def test_too_much_of_the_processors_leaves_one_that_serves_or_boots(self) -> None:
+        driver = Driver().boot()
+        for _ in range(100):
+            for victim in driver.ids():
+                self.die(driver, victim, cpu_seconds=1.0)
+            assert driver.ids(), "the house is never empty"
+        assert len(driver.ids()) == 1
+        records = driver.logs("worker waits")
+        assert 1 <= len(records) <= 2, "once for each slot"
+        assert {record.level for record in records} == {"warning"}
+        driver.wait(LONGEST_DEBT)
+        assert len(driver.ids()) == 2
+
+    def test_what_has_served_ends_the_row_of_failed_boots(self) -> None:
+        driver = Driver().boot()
+        for _ in range(4):
+            driver.exited(max(driver.ids()), signal=11)
+            driver.wait(2.0)
+            driver.bring_up()
+        self.die(driver, max(driver.ids()))
+        driver.bring_up()
+        assert spawned(driver.exited(max(driver.ids()), signal=11)), "the first failure again"

@@ -7,7 +7,7 @@ import pytest
 from appserver.supervision.actions import DrainWorker, FinishReload, KillZygote, SpawnWorker, SpawnZygote, StopZygote
 from appserver.supervision.events import (
     Failure,
-    ForkFailed,
+    ForkRefused,
     ScaleRequested,
     StopRequested,
     WorkerStoppedAccepting,
@@ -109,7 +109,7 @@ def test_slow_old_workers_hold_nothing_up() -> None:
 def test_an_old_worker_that_does_not_end_is_killed_when_its_time_is_up() -> None:
     driver = reloading(Driver(count=1).boot())
     driver.ready(2)
-    assert killed(driver.wait(47.9)) == []
+    assert killed(driver.wait(50.9)) == []
     assert killed(driver.wait(0.2)) == [1]
     driver.exited(1, signal=9)
     assert driver.logs("worker exited")[0].fields["reason"] == "reloaded"
@@ -121,7 +121,7 @@ def test_the_time_to_drain_is_that_of_the_settings_a_worker_was_made_from() -> N
     driver.ready(2)
     driver.reload(graceful_timeout=100.0)
     driver.zygote_ready(3)
-    assert killed(driver.wait(22.9)) == []
+    assert killed(driver.wait(25.9)) == []
     assert killed(driver.wait(0.2)) == [1]
 
 
@@ -309,7 +309,7 @@ def test_a_canary_that_hangs_rolls_back_at_boot_timeout() -> None:
 
 def test_a_canary_that_cannot_be_forked_rolls_back() -> None:
     driver = reloading(Driver().boot())
-    assert verdicts(driver.send(ForkFailed(3, "no more processes"))) == [("rolled_back", 2)]
+    assert verdicts(driver.send(ForkRefused(3, "no more processes"))) == [("rolled_back", 2)]
 
 
 def test_a_new_zygote_that_cannot_be_started_rolls_back() -> None:

@@ -31,7 +31,7 @@ def test_what_dies_during_a_stop_is_not_replaced() -> None:
 def test_workers_that_do_not_end_are_killed_when_their_time_is_up() -> None:
     driver = Driver(count=1).boot()
     driver.stop()
-    assert killed(driver.wait(43.9)) == []
+    assert killed(driver.wait(46.9)) == []
     assert killed(driver.wait(0.2)) == [1]
 
 

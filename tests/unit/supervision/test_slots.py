@@ -58,7 +58,7 @@ def test_a_worker_that_becomes_ready_just_when_it_is_given_up_gets_the_time_to_d
     driver.forked(2)
     driver.send(ScaleRequested(1))
     assert drained(driver.ready(2)) == [2]
-    assert killed(driver.wait(47.9)) == []
+    assert killed(driver.wait(50.9)) == []
     assert killed(driver.wait(0.2)) == [2]
 
 

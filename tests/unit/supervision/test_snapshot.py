@@ -34,6 +34,14 @@ def test_any_state_survives_being_written_and_read(seed: int, moment: float) -> 
     assert (restored.state, restored.count) == (supervisor.state, supervisor.count)
 
 
+def test_a_restored_supervisor_has_begun_already() -> None:
+    driver = Driver().boot()
+    restored = through_json(driver.supervisor)
+    before = restored.dump()
+    assert restored.start(driver.now + 1.0) == []
+    assert restored.dump() == before
+
+
 def test_a_reload_goes_on_after_a_re_exec() -> None:
     driver = Driver(soak=5.0).boot()
     driver.reload()

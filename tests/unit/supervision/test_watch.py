@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appserver.supervision.actions import DumpStacks, KillWorker
+from appserver.supervision.actions import DumpBoot, DumpStacks, DumpZygoteBoot, KillWorker
 from tests.unit.supervision.driver import Driver, drained, killed, only, spawned, verdicts
 
 
@@ -185,3 +185,45 @@ def test_a_clock_that_goes_back_is_taken_to_stand_still() -> None:
     assert driver.supervisor.next_deadline() is not None
     driver.now += 3600.0
     assert not driver.logs("master was suspended")
+
+
+class TestBoots:
+    """A boot that takes long is looked at twice."""
+
+    def test_of_a_worker(self) -> None:
+        driver = Driver(count=1, stall_report=5.0)
+        driver.start()
+        driver.zygote_ready(1)
+        driver.forked(1)
+        assert only(DumpBoot, driver.wait(4.5)) == []
+        assert only(DumpBoot, driver.wait(1.5)) == [DumpBoot(1, 5.0)]
+        assert only(DumpBoot, driver.wait(51.0)) == []
+        assert only(DumpBoot, driver.wait(2.5)) == [DumpBoot(1, 58.0)]
+        assert driver.states()[1] == "booting"
+        assert killed(driver.wait(3.0)) == [1]
+        assert len(driver.logs("worker boots slowly")) == 2
+
+    def test_of_a_zygote(self) -> None:
+        driver = Driver(stall_report=5.0)
+        driver.start()
+        assert only(DumpZygoteBoot, driver.wait(57.0)) == [DumpZygoteBoot(1, 5.0)]
+        assert only(DumpZygoteBoot, driver.wait(2.5)) == [DumpZygoteBoot(1, 58.0)]
+
+    def test_once_where_the_whole_time_is_shorter_than_a_stall(self) -> None:
+        driver = Driver(stall_report=5.0, boot_timeout=2.0)
+        driver.start()
+        assert only(DumpZygoteBoot, driver.wait(1.9)) == [DumpZygoteBoot(1, 1.0)]
+
+    def test_before_the_end_also_where_stalls_are_not_reported(self) -> None:
+        driver = Driver()
+        driver.start()
+        assert only(DumpZygoteBoot, driver.wait(59.0)) == [DumpZygoteBoot(1, 58.0)]
+
+    def test_not_of_one_that_comes_up_in_time(self) -> None:
+        driver = Driver(stall_report=5.0)
+        driver.start()
+        driver.wait(4.0)
+        driver.zygote_ready(1)
+        driver.bring_up()
+        driver.wait(60.0)
+        assert not [action for action in driver.history if isinstance(action, DumpBoot | DumpZygoteBoot)]

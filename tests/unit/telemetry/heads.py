@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from appserver.http.head import RequestHead, interpret
+from appserver.http.request import Request
+from appserver.http1.head import interpret
 
 BROWSER = [
     (b"host", b"example.com"),
@@ -11,7 +12,5 @@ BROWSER = [
 ]
 
 
-def a_head(
-    target: bytes = b"/", fields: list[tuple[bytes, bytes]] | None = None, *, method: bytes = b"GET"
-) -> RequestHead:
-    return interpret(method, target, b"1.1", [(b"host", b"example.com")] if fields is None else fields)
+def a_head(target: bytes = b"/", fields: list[tuple[bytes, bytes]] | None = None, *, method: bytes = b"GET") -> Request:
+    return interpret(method, target, b"1.1", [(b"host", b"example.com")] if fields is None else fields)[0]

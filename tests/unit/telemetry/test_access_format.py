@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appserver.http.head import RequestHead
+from appserver.http.request import Request
 from appserver.telemetry.access_format import CombinedFormat, ConsoleFormat, Finished, Format, JSONFormat
 from appserver.telemetry.console import Console
 from tests.unit.telemetry.heads import BROWSER, a_head
@@ -29,7 +29,7 @@ console_format = ConsoleFormat(WORKER, Console(colours=False))
 
 
 def finished(
-    head: RequestHead | None = None,
+    head: Request | None = None,
     *,
     now: float = 1_000_000_000.25,
     client: tuple[str, int] | None = ("192.0.2.1", 5000),
@@ -118,22 +118,30 @@ class TestCombined:
 
 class TestConsole:
     def line(self, line_format: Format = console_format, **parts: Any) -> str:
-        return line_format(finished(**parts))[14:]
+        return line_format(finished(**parts))
 
     def test_a_line_stands_in_the_columns_of_the_log(self) -> None:
         line = self.line(head=a_head(b"/a?b=c"))
-        assert line == f"200       worker 1 g2   {'GET     /a?b=c':<32}  1.2 ms  1.95 KiB  192.0.2.1\n"
+        assert re.fullmatch(r"\d\d:\d\d:\d\d  worker 1   200  GET  /a\?b=c +1.2 ms  1.95 KiB\n", line)
+        assert len(line) == 80 + 1
+
+    def test_a_long_path_is_shown_whole(self) -> None:
+        assert "/" + "a" * 90 in self.line(head=a_head(b"/" + b"a" * 90))
+
+    def test_the_only_process_is_not_named(self) -> None:
+        line = ConsoleFormat({"process": "dev"}, Console(colours=False))(finished())
+        assert re.match(r"\d\d:\d\d:\d\d  200  GET  /", line)
+        assert len(line) == 80 + 1
 
     @pytest.mark.parametrize(
         ("parts", "shown"),
         [
             ({"seconds": 2.25}, "  2.2 s  "),
-            ({"sent": 0}, "  0 B  "),
-            ({"sent": 5 << 20}, "  5 MiB  "),
-            ({"sent": 5 << 30}, "  5.0 GiB  "),
-            ({"client": None}, "  -\n"),
+            ({"sent": 0}, "  0 B\n"),
+            ({"sent": 5 << 20}, "  5 MiB\n"),
+            ({"sent": 5 << 30}, "  5.0 GiB\n"),
             ({"outcome": "timed_out"}, "  timed_out\n"),
-            ({"status": 0}, "-         worker"),
+            ({"status": 0}, "worker 1   -    GET"),
         ],
     )
     def test_numbers_are_for_people(self, parts: dict[str, Any], shown: str) -> None:

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appserver.telemetry.capture import StructlogProcessor
 from appserver.telemetry.console import Console, clock, printable, short_traceback, source
+from appserver.telemetry.log_capture import StructlogProcessor
 from appserver.telemetry.record import Record
 
 WORKER = {"pid": 7, "process": "worker", "worker": 1, "generation": 2}
 
 
 def format_plainly(
-    event: str = "worker ready",
+    event: str = "worker crashed",
     fields: Mapping[str, Any] = {},
     *,
     level: str = "info",
@@ -32,17 +32,29 @@ def format_plainly(
     """Format a record without colours; the time of day, which depends on where this runs, is left out."""
     record = Record(0.0, level, event, logger, WORKER, fields, error)
     line = Console(colours=False).format(record).decode()
-    assert re.match(r"\d\d:\d\d:\d\d\.\d\d\d  ", line)
-    return line[14:]
+    assert re.match(r"\d\d:\d\d:\d\d  ", line)
+    return line[10:]
 
 
 class TestLine:
     def test_what_matters_stands_in_columns(self) -> None:
         line = format_plainly(fields={"seconds": 0.3123456789, "address": "[::1]:80"})
-        assert line == "info      worker 1 g2   worker ready             seconds=0.312346 address=[::1]:80\n"
+        assert line == "worker 1   worker crashed seconds=0.312346 address=[::1]:80\n"
+
+    def test_a_level_is_named_if_it_is_not_the_usual_one(self) -> None:
+        assert format_plainly(level="warning") == "worker 1   warning  worker crashed\n"
+
+    def test_a_line_that_would_be_wider_than_a_terminal_goes_on_below(self) -> None:
+        lines = format_plainly(fields={f"field{number}": "x" * 20 for number in range(6)}).splitlines()
+        assert [line.count("field") for line in lines] == [1, 2, 2, 1]
+        assert all(line.startswith("    ") for line in lines[1:])
+        assert max(map(len, lines[1:])) <= 80
+
+    def test_one_word_that_is_too_wide_stays_whole(self) -> None:
+        assert f"    value={'x' * 90}" in format_plainly(fields={"value": "x" * 90})
 
     def test_an_event_without_fields_is_not_followed_by_blanks(self) -> None:
-        assert format_plainly().endswith("worker ready\n")
+        assert format_plainly().endswith("worker crashed\n")
 
     def test_the_logger_is_named_if_it_is_not_the_servers(self) -> None:
         assert format_plainly("connected", {"a": 1}, logger="sqlalchemy.pool").endswith(
@@ -90,9 +102,90 @@ class TestLine:
         assert all(line.startswith("    ") and line.isprintable() for line in more)
 
 
+class TestPhrases:
+    """What a person has done has one line."""
+
+    def lines(self, *records: tuple[str, dict[str, Any]], verbose: bool = False, level: str = "info") -> list[str]:
+        console = Console(colours=False, verbose=verbose)
+        formatted = [
+            console.format(Record(0.0, level, event, "appserver.master", {"process": "dev"}, fields)).decode()
+            for event, fields in records
+        ]
+        return [line[10:] for line in "".join(formatted).splitlines()]
+
+    def test_a_start_is_a_line_and_another_when_it_serves(self) -> None:
+        assert self.lines(
+            ("starting", {"application": "main:app", "addresses": [], "workers": 1, "settings": "/x/server.toml"}),
+            ("listening", {"listener": "127.0.0.1:80", "address": "127.0.0.1:80"}),
+            ("zygote ready", {"generation": 1}),
+            ("worker ready", {"worker": 1}),
+            ("serving", {"generation": 1, "workers": 1, "urls": ["http://127.0.0.1:80"]}),
+        ) == ["starting main:app, 1 worker, settings of /x/server.toml", "serving http://127.0.0.1:80"]
+
+    def test_a_reload_is_a_line(self) -> None:
+        finished = {"result": "ok", "reason": "generation 2 serves", "generation": 2, "seconds": 0.7391}
+        assert self.lines(
+            ("reload started", {"generation": 2}), ("worker exited", {"worker": 1}), ("reload finished", finished)
+        ) == ["reloaded in 0.74 s: generation 2 serves"]
+
+    def test_a_reload_that_failed_keeps_its_reason(self) -> None:
+        fields = {"result": "rolled_back", "reason": "broken", "seconds": 1.0}
+        [line] = self.lines(("reload finished", fields), level="error")
+        assert line == "error  reload rolled back: broken"
+        # It has had its record, and it is at the end of the screen that people look.
+        assert self.lines(("worker exited", {"worker": 3, "reason": "boot_failed"}), level="warning") == []
+
+    def test_a_long_sentence_goes_on_below(self) -> None:
+        record = Record(0.0, "error", "boot failed", "appserver.master", {"process": "master"}, {"reason": "no " * 40})
+        lines = Console(colours=False).format(record).decode().splitlines()
+        assert lines[0][10:].startswith("master     error  boot failed: no no")
+        assert (len(lines), max(map(len, lines)) <= 80, lines[1][:7]) == (3, True, "    no ")
+        assert " ".join(" ".join(lines).split()).endswith("boot failed: " + "no " * 39 + "no")
+
+    def test_what_an_application_says_stays_on_one_line(self) -> None:
+        record = Record(0.0, "info", "no " * 40, "shop", {"process": "master"}, {})
+        assert len(Console(colours=False).format(record).decode().splitlines()) == 1
+
+    def test_files_that_are_here_have_short_names(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        fields = {"application": "main:app", "workers": 2, "settings": f"{tmp_path}/server.toml, /etc/host.toml"}
+        assert self.lines(("starting", fields)) == [
+            "starting main:app, 2 workers, settings of server.toml, /etc/host.toml"
+        ]
+
+    @pytest.mark.parametrize(
+        ("changed", "said"),
+        [
+            (["a.py"], ": a.py changed"),
+            (["a", "b", "c"], ": a, b, c changed"),
+            (["a", "b", "c", "d"], ": a, b and 2 more changed"),
+            ([], ""),
+        ],
+    )
+    def test_a_save_is_a_line(self, changed: list[str], said: str) -> None:
+        assert self.lines(("reloaded", {"changed": changed, "seconds": 0.5})) == [f"reloaded in 0.5 s{said}"]
+
+    def test_a_stop_says_what_it_waits_for(self) -> None:
+        said = self.lines(("stopping", {"delay": 0, "graceful": True, "waiting_for": ["GET /slow", "1 request"]}))
+        assert said == ["stopping after GET /slow, 1 request (Ctrl-C: stop at once)"]
+        assert self.lines(("stopping", {"delay": 0}), ("stopped", {"exit_code": 0})) == ["stopping", "stopped"]
+
+    def test_after_a_boot_that_failed_nothing_is_said_any_more(self) -> None:
+        assert self.lines(("worker exited", {"worker": 1}), ("stopped", {"exit_code": 4})) == []
+
+    def test_at_the_level_debug_everything_is_shown(self) -> None:
+        assert self.lines(("worker ready", {"worker": 1}), verbose=True) == ["worker ready worker=1"]
+
+    def test_what_went_wrong_is_shown(self) -> None:
+        assert self.lines(("worker exited", {"worker": 1}), level="warning") == ["warning  worker exited worker=1"]
+
+    def test_a_record_of_another_shape_has_the_usual_form(self) -> None:
+        assert self.lines(("serving", {"urls": None}), ("reloaded", {})) == ["serving urls=None", "reloaded"]
+
+
 class TestParts:
-    def test_the_time_of_day_has_milliseconds(self) -> None:
-        assert re.fullmatch(r"\d\d:\d\d:\d\d\.250", clock(1_000_000_000.25))
+    def test_the_time_of_day_has_seconds(self) -> None:
+        assert re.fullmatch(r"\d\d:\d\d:\d\d", clock(1_000_000_000.25))
 
     def test_printable_text_stays(self) -> None:
         assert printable("é \N{SNOWMAN}") == "é \N{SNOWMAN}"
@@ -101,14 +194,15 @@ class TestParts:
     @pytest.mark.parametrize(
         ("identity", "shown"),
         [
-            ({"process": "master"}, "master"),
-            ({"process": "zygote", "generation": 3}, "zygote g3"),
-            ({"process": "worker", "worker": 2, "generation": 3}, "worker 2 g3"),
+            ({"process": "master"}, "master   "),
+            ({"process": "zygote", "generation": 3}, "zygote   "),
+            ({"process": "worker", "worker": 2, "generation": 3}, "worker 2 "),
+            ({"process": "dev"}, ""),
             ({"pid": 1}, ""),
         ],
     )
-    def test_a_process_is_called_as_in_its_title(self, identity: dict[str, Any], shown: str) -> None:
-        assert source(identity) == f"{shown:<12}"
+    def test_a_process_has_a_column_unless_it_is_the_only_one(self, identity: dict[str, Any], shown: str) -> None:
+        assert source(identity) == shown
 
 
 class TestTraceback:

@@ -104,6 +104,40 @@ class TestRecords:
         assert (second["shop"], second["request_id"]) == (2, "r-1")
         assert "request_id" not in third
 
+    def test_fields_of_the_application_take_the_place_of_no_member(self, file: Path) -> None:
+        configure(file)
+        token = logs.REQUEST_ID.set("ours")
+        try:
+            taken = dict.fromkeys(
+                ("pid", "worker", "generation", "timestamp", "level", "logger", "request_id"), "theirs"
+            )
+            with structlog.contextvars.bound_contextvars(pid="bound", request_id="ours"):
+                logging.getLogger("application").warning("of logging", extra={**taken, "process_": "an underscore"})
+                structlog.get_logger("application").warning("of structlog", **taken, process="theirs")
+                logs.get_logger("appserver.test").warning("our own", pid=1, worker=5)
+            of_logging, of_structlog, our_own = records(file)
+            for record in (of_logging, of_structlog):
+                present = (
+                    record["pid"],
+                    record["process"],
+                    record["worker"],
+                    record["generation"],
+                    record["request_id"],
+                )
+                assert present == (os.getpid(), "worker", 2, 3, "ours")
+                assert {record[f"{name}_"] for name in taken} == {"theirs"}
+            assert of_logging["process_"] == "an underscore"
+            assert of_structlog["process_"] == "theirs"
+            assert (our_own["pid"], our_own["worker"], our_own["pid_"], our_own["request_id"]) == (
+                1,
+                5,
+                "bound",
+                "ours",
+            )
+            assert "request_id_" not in our_own
+        finally:
+            logs.REQUEST_ID.reset(token)
+
     def test_a_record_that_cannot_be_formatted_is_replaced_by_one_that_says_so(self, file: Path) -> None:
         class Treacherous(dict[str, int]):
             def items(self) -> Any:
@@ -135,6 +169,17 @@ class TestLevels:
             for name in ("debug", "info", "warning", "error", "critical"):
                 getattr(logger, name)("event")
         assert [record["level"] for record in records(file)] == written * 3
+
+    @pytest.mark.parametrize(("number", "written"), [(5, False), (15, False), (20, True), (25, True), (60, True)])
+    def test_a_level_of_the_applications_own_counts_by_its_number(self, file: Path, number: int, written: bool) -> None:
+        configure(file, level="info")
+        logger = logging.getLogger("application.verbose")
+        logger.setLevel(1)
+        try:
+            logger.log(number, "of its own level")
+        finally:
+            logger.setLevel(logging.NOTSET)
+        assert bool(file.read_text()) == written
 
     def test_a_level_that_only_the_application_knows_is_written(self, file: Path) -> None:
         configure(file)

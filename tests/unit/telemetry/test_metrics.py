@@ -11,18 +11,18 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from appserver.telemetry.metrics import OPENMETRICS, TEXT, Figures, WorkerFigures, render
+from appserver.telemetry.metrics import OPENMETRICS, TEXT, Gauges, WorkerGauges, render
 from appserver.telemetry.scoreboard import Scoreboard, WorkerState
 from tests.unit.telemetry.workers import begin, serve
 
-FIGURES = Figures(
+GAUGES = Gauges(
     version="1.2.3",
     python="3.13.1",
     generation=4,
     workers_wanted=2,
     last_reload_success=False,
     workers_by_state={"booting": 0, "ready": 1, "draining": 0},
-    workers=[WorkerFigures(1, 0.25, 3.5, 1 << 20, 17), WorkerFigures(2, 0.0, 1.5, None, None)],
+    workers=[WorkerGauges(1, 0.25, 3.5, 1 << 20, 17), WorkerGauges(2, 0.0, 1.5, None, None)],
     backlogs={"127.0.0.1:8000": 3, 'unix:/run/a "b".sock': 0},
     certificate_expiry={"/etc/certificate.pem": 1_800_000_000.0},
 )
@@ -42,10 +42,17 @@ PROMISED = {
     "appserver_websocket_sessions_open": set(),
     "appserver_websocket_messages_total": {"direction"},
     "appserver_rejected_total": {"reason"},
+    "appserver_http2_connections_total": set(),
+    "appserver_http2_connections_open": set(),
+    "appserver_http2_streams_total": set(),
+    "appserver_http2_streams_open": set(),
+    "appserver_http2_stream_resets_total": {"direction", "code"},
+    "appserver_http2_floods_total": {"kind"},
     "appserver_application_errors_total": set(),
     "appserver_event_loop_lag_seconds": {"worker"},
     "appserver_workers": {"state"},
     "appserver_workers_wanted": set(),
+    "appserver_deadly_requests": set(),
     "appserver_worker_exits_total": {"reason"},
     "appserver_generation": set(),
     "appserver_reloads_total": {"result"},
@@ -61,7 +68,7 @@ PROMISED = {
 
 
 def page(board: Scoreboard, accept: str = "") -> str:
-    return render(board.totals(), FIGURES, accept=accept).body.decode()
+    return render(board.totals(), GAUGES, accept=accept).body.decode()
 
 
 def samples(board: Scoreboard) -> dict[str, float]:
@@ -90,6 +97,12 @@ def test_counts_and_figures_come_out_as_they_are(board: Scoreboard) -> None:
     slot.connection_opened()
     slot.rejected("overload")
     slot.message_sent()
+    slot.http2.connection_opened()
+    slot.http2.count_streams(5, 2)
+    slot.http2.count_streams(0, -1)
+    slot.http2.stream_reset("received", 8)
+    slot.http2.stream_reset("sent", 0xBAD)
+    slot.http2.flood("resets")
     board.worker_exited("crashed")
     board.reload_finished("incomplete")
     found = samples(board)
@@ -109,6 +122,15 @@ def test_counts_and_figures_come_out_as_they_are(board: Scoreboard) -> None:
         'appserver_rejected_total{reason="overload"}': 1,
         'appserver_rejected_total{reason="tls"}': 0,
         'appserver_websocket_messages_total{direction="sent"}': 1,
+        "appserver_http2_connections_total": 1,
+        "appserver_http2_connections_open": 1,
+        "appserver_http2_streams_total": 5,
+        "appserver_http2_streams_open": 1,
+        'appserver_http2_stream_resets_total{code="CANCEL",direction="received"}': 1,
+        'appserver_http2_stream_resets_total{code="REFUSED_STREAM",direction="sent"}': 0,
+        'appserver_http2_stream_resets_total{code="other",direction="sent"}': 1,
+        'appserver_http2_floods_total{kind="resets"}': 1,
+        'appserver_http2_floods_total{kind="control_frames"}': 0,
         'appserver_worker_exits_total{reason="crashed"}': 1,
         'appserver_reloads_total{result="incomplete"}': 1,
         'appserver_workers{state="ready"}': 1,
@@ -122,6 +144,28 @@ def test_counts_and_figures_come_out_as_they_are(board: Scoreboard) -> None:
     }
     assert {name: found[name] for name in expected} == pytest.approx(expected)
     assert 'appserver_worker_open_fds{worker="2"}' not in found
+
+
+def test_the_threads_of_a_wsgi_application_are_there_from_the_start_and_only_with_one(board: Scoreboard) -> None:
+    slot = begin(board)
+    assert "wsgi" not in page(board)
+    slot.show_threads(8, 0, 0)
+    found = {name: value for name, value in samples(board).items() if "wsgi" in name}
+    assert found == {
+        "appserver_wsgi_threads": 8,
+        "appserver_wsgi_threads_busy": 0,
+        "appserver_wsgi_requests_waiting": 0,
+        'appserver_wsgi_thread_wait_seconds_bucket{le="0.1"}': 0,
+        'appserver_wsgi_thread_wait_seconds_bucket{le="1.0"}': 0,
+        'appserver_wsgi_thread_wait_seconds_bucket{le="+Inf"}': 0,
+        "appserver_wsgi_thread_wait_seconds_count": 0,
+        "appserver_wsgi_thread_wait_seconds_sum": 0,
+    }
+    slot.show_threads(8, 8, 2)
+    slot.thread_waited(0.5)
+    board.retire(slot.index)
+    found = samples(board)
+    assert (found["appserver_wsgi_threads"], found["appserver_wsgi_thread_wait_seconds_count"]) == (0, 1)
 
 
 def test_what_has_no_name_shows_once_it_has_happened(board: Scoreboard) -> None:
@@ -149,7 +193,7 @@ def test_what_has_no_name_shows_once_it_has_happened(board: Scoreboard) -> None:
     ],
 )
 def test_the_format_is_the_one_that_is_asked_for(board: Scoreboard, accept: str, content_type: str) -> None:
-    assert render(board.totals(), FIGURES, accept=accept).content_type == content_type
+    assert render(board.totals(), GAUGES, accept=accept).content_type == content_type
 
 
 def test_openmetrics_has_units_and_an_end_and_can_be_parsed(board: Scoreboard) -> None:
@@ -163,8 +207,8 @@ def test_openmetrics_has_units_and_an_end_and_can_be_parsed(board: Scoreboard) -
 
 
 def test_numbers_that_no_honest_worker_writes_do_not_break_the_page(board: Scoreboard) -> None:
-    figures = replace(FIGURES, workers=[WorkerFigures(1, float("nan"), float("inf"), 0, 0)])
-    text = render(board.totals(), figures).body.decode()
+    gauges = replace(GAUGES, workers=[WorkerGauges(1, float("nan"), float("inf"), 0, 0)])
+    text = render(board.totals(), gauges).body.decode()
     assert 'appserver_event_loop_lag_seconds{worker="1"} NaN\n' in text
 
 

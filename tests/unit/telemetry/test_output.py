@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from appserver.errors import SettingsError
-from appserver.telemetry.output import Destination, LogOutput, hand_over
+from appserver.telemetry.output import Destination, LogOutput
 from tests.support.waiting import eventually
 
 PIPE_SIZE = 2 * select.PIPE_BUF
@@ -131,10 +131,6 @@ class TestDestination:
         for destination in destinations:
             destination.close()
         os.close(controller)
-
-    def test_a_file_can_be_handed_over_before_it_is_there(self, tmp_path: Path) -> None:
-        hand_over(tmp_path / "log", os.getuid(), os.getgid())
-        assert (tmp_path / "log").stat().st_uid == os.getuid()
 
 
 class TestWithoutThread:

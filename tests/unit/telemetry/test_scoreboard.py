@@ -143,6 +143,55 @@ class TestRetiring:
         assert board.totals().duration_sum == 0.0
 
 
+class TestForgery:
+    """Any worker can write anywhere in the mapping but into its header."""
+
+    @given(
+        st.one_of(
+            st.binary(min_size=1, max_size=64),
+            st.sampled_from([math.nan, math.inf, -math.inf, 1e308]).map(struct.Struct("d").pack),
+            st.sampled_from([-(2**63), 2**63 - 1, -1]).map(struct.Struct("q").pack),
+            st.sampled_from([b'["x", []]', b"[NaN, []]", b'[1, [["\\ud800", "/", 1, null, 1]]]']).map(
+                lambda text: struct.pack("q", len(text)) + text
+            ),
+        ),
+        st.integers(0, 8),
+    )
+    def test_the_master_reads_what_somebody_has_put_there(self, forged: bytes, shift: int) -> None:
+        board = Scoreboard.create(2)
+        try:
+            slot = begin(board)
+            serving = slot._serving_length * CELL
+            for start, end in ((DESCRIPTION + len(board._layout.description), len(board._bytes)), (serving, serving)):
+                room = max(end - start - shift, len(forged))
+                board._bytes[start + shift : start + shift + room] = (forged * (room // len(forged) + 1))[:room]
+            for number in (slot.lag(1.0), slot.heartbeat_at, slot.started_at, slot.loop_lag, slot.past_cpu_seconds):
+                assert math.isfinite(number)
+            totals = board.totals()
+            assert totals.in_progress >= 0
+            assert len(slot.serving) <= 32
+            board.worker_exited("crashed")
+            board.reload_finished("ok")
+            board.set_log_lines_dropped(3)
+            slot.last_seen()
+            board.retire(0, 1.0)
+            assert slot.state is WorkerState.FREE
+        finally:
+            board.close()
+
+    def test_its_description_is_not_needed_where_its_maker_can_be_asked(self, board: Scoreboard) -> None:
+        serve(begin(board))
+        board._bytes[: DESCRIPTION + len(board._layout.description)] = bytes(
+            DESCRIPTION + len(board._layout.description)
+        )
+        fd = os.dup(board.fd)
+        with pytest.raises(ScoreboardMismatch):
+            Scoreboard.attach(fd)
+        other = Scoreboard.attach(fd, board.described)
+        assert other.totals().requests == {("GET", "200"): 1}
+        other.close()
+
+
 class TestMapping:
     def test_who_attaches_sees_the_same(self, board: Scoreboard) -> None:
         serve(begin(board))

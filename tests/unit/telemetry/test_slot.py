@@ -165,6 +165,14 @@ class TestLoad:
     def test_a_worker_alone_is_not_ahead(self, board: Scoreboard) -> None:
         assert [slot.connections_ahead() for slot in self.ready(board, 5)] == [0]
 
+    def test_requests_that_share_a_connection_weigh_as_connections(self, board: Scoreboard) -> None:
+        first, second = self.ready(board, 1, 3)
+        first.weigh(9)
+        assert (first.connections_ahead(), second.connections_ahead()) == (7, 0)
+        assert first.connections == 1
+        first.weigh(0)
+        assert (first.connections_ahead(), second.connections_ahead()) == (0, 2)
+
     def test_one_that_takes_no_connections_does_not_count(self, board: Scoreboard) -> None:
         first, second, third = self.ready(board, 5, 0, 4)
         second.state = WorkerState.DRAINING
@@ -173,3 +181,35 @@ class TestLoad:
         assert first.connections_ahead() == 1
         board.retire(third.index)
         assert first.connections_ahead() == 0
+
+
+class TestThreads:
+    def test_with_an_asgi_application_there_are_none(self, board: Scoreboard) -> None:
+        assert begin(board).threads == (0, 0, 0)
+
+    def test_their_use_is_summed_over_the_workers_that_live(self, board: Scoreboard) -> None:
+        first, second = begin(board, 0), begin(board, 1)
+        first.show_threads(8, 8, 3)
+        second.show_threads(8, 2, 0)
+        assert (first.threads, board.totals().threads) == ((8, 8, 3), (16, 10, 3))
+        board.retire(0)
+        assert board.totals().threads == (8, 2, 0)
+
+    def test_waits_for_one_are_counted_and_kept(self, board: Scoreboard) -> None:
+        slot = begin(board)
+        for seconds in (0.0, 0.1, 0.5, 3.0):
+            slot.thread_waited(seconds)
+        for _ in range(2):
+            totals = board.totals()
+            assert totals.thread_wait_buckets == ((0.1, 2), (1.0, 1), (math.inf, 1))
+            assert totals.thread_wait_sum == 3.6
+            board.retire(slot.index)
+
+
+def test_the_most_connections_at_a_time_are_counted_from_one_look_to_the_next(board: Scoreboard) -> None:
+    slot = begin(board)
+    for _ in range(3):
+        slot.connection_opened()
+    slot.connection_closed()
+    assert slot.take_most_connections() == 3
+    assert slot.take_most_connections() == 2

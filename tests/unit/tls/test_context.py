@@ -112,6 +112,21 @@ class TestAgreement:
         here, _ = shake_hands(serve(tmp_path, ciphers="ECDHE-ECDSA-CHACHA20-POLY1305").context, client)
         assert describe_session(here)["cipher_suite"] == 0xCCA9
 
+    @pytest.mark.parametrize("cipher", ["ECDHE-ECDSA-AES128-SHA256", "ECDHE-ECDSA-AES256-SHA"])
+    def test_a_client_that_knows_cbc_only_is_not_served(self, tmp_path: Path, cipher: str) -> None:
+        client = AUTHORITY.client()
+        client.maximum_version = ssl.TLSVersion.TLSv1_2
+        client.set_ciphers(cipher)
+        with pytest.raises(ssl.SSLError, match=r"no shared cipher|handshake failure"):
+            shake_hands(serve(tmp_path).context, client)
+        shake_hands(serve(tmp_path, ciphers=cipher).context, client)  # unless that is wanted
+
+    def test_every_cipher_keeps_the_past_secret_and_authenticates(self, tmp_path: Path) -> None:
+        context = serve(tmp_path).context
+        names = [cipher["name"] for cipher in context.get_ciphers() if cipher["protocol"] == "TLSv1.2"]
+        assert len(names) == 6
+        assert all(name.startswith("ECDHE-") and ("GCM" in name or "POLY1305" in name) for name in names)
+
     def test_http_1_1_is_what_is_spoken_above(self, tmp_path: Path) -> None:
         _, there = shake_hands(serve(tmp_path).context, AUTHORITY.client())
         assert there.selected_alpn_protocol() == "http/1.1"

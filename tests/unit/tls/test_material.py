@@ -68,6 +68,17 @@ class TestRefused:
         expected = f"the key does not belong to the certificate in {tmp_path / 'server.crt'}"
         assert refusal(settings(tmp_path, key=str(key))) == {"tls.key": expected}
 
+    @pytest.mark.parametrize("key_apart", [True, False])
+    def test_a_chain_in_the_wrong_order(self, tmp_path: Path, key_apart: bool) -> None:
+        chain = AUTHORITY.certificate + LOCALHOST.certificate + ("" if key_apart else LOCALHOST.key)
+        (tmp_path / "chain.crt").write_text(chain)
+        files = {"certificate": str(tmp_path / "chain.crt")}
+        found = refusal(settings(tmp_path, **files) if key_apart else settings(tmp_path, **files, key=None))
+        expected = (
+            "the key belongs to certificate 2 of this file; the server's own has to come first, then the one that "
+        )
+        assert found == {"tls.certificate": f"{expected}signed it, and so on"}
+
     def test_an_expired_certificate(self, tmp_path: Path) -> None:
         AUTHORITY.issue("localhost", starts=timedelta(days=-9), ends=timedelta(days=-2)).write(tmp_path, "old")
         found = refusal(settings(tmp_path, certificate=str(tmp_path / "old.crt"), key=str(tmp_path / "old.key")))

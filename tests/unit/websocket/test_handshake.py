@@ -69,6 +69,15 @@ class TestAgreement:
         agreed = shake([*GOOD, (b"sec-websocket-extensions", b"permessage-deflate")])
         assert agreed.extensions_field == "permessage-deflate; server_max_window_bits=12"
 
+    @pytest.mark.parametrize("others", ["", "; client_max_window_bits", "; client_max_window_bits=8"])
+    def test_an_offer_that_zlib_cannot_keep_to_is_declined_and_the_handshake_accepted(self, others: str) -> None:
+        offer = f"permessage-deflate; server_max_window_bits=8{others}".encode()
+        agreed = shake([*GOOD, (b"sec-websocket-extensions", offer)])
+        assert agreed.accept
+        assert agreed.extensions_field is None
+        agreed = shake([*GOOD, (b"sec-websocket-extensions", offer + b", permessage-deflate")])
+        assert agreed.extensions_field == "permessage-deflate; server_max_window_bits=12", "the next offer counts"
+
     def test_compression_can_be_switched_off(self) -> None:
         fields = [*GOOD, (b"sec-websocket-extensions", b"permessage-deflate")]
         assert shake(fields, compression=False).extensions_field is None

@@ -226,6 +226,18 @@ class TestLimits:
         assert not protocol.unfinished
         assert len(take(protocol)) == 10
 
+    def test_what_is_held_is_not_copied_for_each_message_that_is_taken(self) -> None:
+        protocol = make(max_queue=1)
+        data = text("x") * 100
+        protocol.receive_data(data)
+        for _ in range(98):
+            protocol.messages.clear()
+            protocol.receive_data(b"")
+            assert protocol._rest is data
+        protocol.messages.clear()
+        protocol.receive_data(b"")
+        assert (protocol.received, protocol._rest) == (100, b"")
+
     def test_a_flood_of_pings_lets_others_have_their_turn(self) -> None:
         protocol = make()
         protocol.receive_data(frame(PING, b"x") * (FRAMES_PER_TURN + 5))

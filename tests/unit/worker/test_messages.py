@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from appserver.supervision.events import Forked, ForkRefused
 from appserver.worker.messages import (
     MAX_SUMMARY_LENGTH,
     MAX_TRACEBACK_LENGTH,
@@ -13,8 +14,6 @@ from appserver.worker.messages import (
     Channel,
     Drain,
     Fork,
-    Forked,
-    ForkRefused,
     Imported,
     ListenerGrant,
     Message,

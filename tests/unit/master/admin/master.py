@@ -9,9 +9,9 @@ from typing import Any
 
 from appserver.asgi.types import Message
 from appserver.errors import ControlError
-from appserver.master.admin.application import AdminApplication, Denial
+from appserver.master.admin.application import AdminApplication, Control, Denial
 from appserver.master.admin.operations import NoSuchWorkerError
-from appserver.master.verdicts import Verdict
+from appserver.master.reload_outcomes import ReloadOutcome
 from appserver.telemetry.metrics import Exposition
 
 READY = {"state": "serving", "workers": []}
@@ -19,10 +19,10 @@ READY = {"state": "serving", "workers": []}
 
 @dataclass
 class FakeMaster:
-    """The `Operations` of a master."""
+    """The `Watching` and the `Operations` of a master."""
 
     reason: str | None = None
-    verdict: Verdict = field(default_factory=lambda: Verdict("ok", "generation 2 serves", 2))
+    outcome: ReloadOutcome = field(default_factory=lambda: ReloadOutcome("ok", "generation 2 serves", 2))
     stopping: bool = False
     asked: list[tuple[object, ...]] = field(default_factory=list)
 
@@ -38,9 +38,9 @@ class FakeMaster:
     def unreadiness(self) -> str | None:
         return self.reason
 
-    async def reload(self) -> Verdict:
+    async def reload(self) -> ReloadOutcome:
         self.asked.append(("reload",))
-        return self.verdict
+        return self.outcome
 
     def scale(self, count: int | None, delta: int) -> dict[str, int]:
         if self.stopping:
@@ -55,7 +55,8 @@ class FakeMaster:
         self.asked.append(("reopen-logs",))
 
     async def upgrade(self) -> str:
-        raise NotImplementedError("not supported yet: upgrade in place")
+        self.asked.append(("upgrade",))
+        return "the new program takes over"
 
     async def stacks(self, number: int | None) -> list[dict[str, Any]]:
         self.asked.append(("stacks", number))
@@ -88,6 +89,7 @@ def ask(
     *,
     denial: Denial | None = anybody,
     accept: str = "",
+    breaks_off: bool = False,
 ) -> Answered:
     """Send a request to the application of the control socket; with `denial=None`, of `admin.bind`."""
     path, _, query = target.partition("?")
@@ -99,12 +101,15 @@ def ask(
     sent: list[Message] = []
 
     async def receive() -> Message:
+        if breaks_off:
+            return {"type": "http.disconnect"}
         return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
 
     async def send(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(AdminApplication(master, denial)(scope, receive, send))
+    control = None if denial is None else Control(master, denial)
+    asyncio.run(AdminApplication(master, control)(scope, receive, send))
     start, end = sent
     headers = {name.decode(): value.decode() for name, value in start["headers"]}
     assert int(headers["content-length"]) == len(end["body"])

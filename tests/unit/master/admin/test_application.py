@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from appserver.master.admin.credentials import denial
-from appserver.master.verdicts import Verdict
+from appserver.master.reload_outcomes import ReloadOutcome
 from tests.unit.master.admin.master import READY, FakeMaster, ask
 
 CONTROLLING = ["/reload", "/scale", "/stop", "/reopen-logs", "/upgrade", "/stacks", "/activity"]
@@ -60,7 +60,7 @@ class TestControlling:
 
     @pytest.mark.parametrize("result", ["refused", "rolled_back", "incomplete"])
     def test_any_other_verdict_is_a_conflict_with_its_reason(self, master: FakeMaster, result: str) -> None:
-        master.verdict = Verdict(result, "no module named 'x'")
+        master.outcome = ReloadOutcome(result, "no module named 'x'")
         answer = ask(master, "POST", "/reload")
         assert (answer.status, answer.data["result"], answer.data["reason"]) == (409, result, "no module named 'x'")
 
@@ -83,9 +83,10 @@ class TestControlling:
         assert ask(master, "POST", "/reopen-logs").status == 200
         assert master.asked == [("reopen-logs",)]
 
-    def test_what_is_not_supported_yet_says_so(self, master: FakeMaster) -> None:
+    def test_an_upgrade_says_what_became_of_it(self, master: FakeMaster) -> None:
         answer = ask(master, "POST", "/upgrade")
-        assert (answer.status, answer.text) == (501, "not supported yet: upgrade in place\n")
+        assert (answer.status, answer.data) == (200, {"result": "ok", "reason": "the new program takes over"})
+        assert master.asked == [("upgrade",)]
 
     def test_activity_is_the_state_with_what_is_going_on(self, master: FakeMaster) -> None:
         assert ask(master, "GET", "/activity").data == {**READY, "durations": [1, 2]}
@@ -162,3 +163,10 @@ def test_root_and_the_user_of_the_server_may_control_it_and_nobody_else(monkeypa
     reason = denial(("1001", 1))
     assert reason is not None
     assert "uid 1001" in reason
+
+
+@pytest.mark.parametrize("target", ["/stop", "/reload"])
+def test_a_command_whose_connection_ends_within_it_is_not_obeyed(master: FakeMaster, target: str) -> None:
+    answer = ask(master, "POST", target, breaks_off=True)
+    assert answer.status == 400
+    assert master.asked == []

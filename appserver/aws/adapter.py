@@ -1,0 +1,260 @@
+"""From an event to its answer: the application is called by the engine as for any other request.
+
+event ─▶ events.recognise ─▶ request ─▶ Exchange ─▶ lifecycle ─▶ [application] ─▶ answer, or a stream
+└─ none of them ─▶ lambda.other, or an EventError
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from appserver.asgi.types import ASGIApplication
+from appserver.aws import events
+from appserver.aws.events import InvocationRequest, Kind, Options
+from appserver.aws.invocation import Buffered, Stream, Streamed, refusal
+from appserver.engine import lifecycle
+from appserver.engine.admission import Admission
+from appserver.engine.exchange import DONE, Exchange
+from appserver.engine.refusal import body_too_large as too_large
+from appserver.engine.request_id import RequestIDs
+from appserver.engine.scope import scope_template
+from appserver.engine.service import Logger, Service
+from appserver.errors import EventError, RequestError
+from appserver.http.request import Request
+from appserver.settings import RequestIDSettings, Settings
+from appserver.telemetry.access_log import AccessLog
+from appserver.telemetry.logs import REQUEST_ID, TRACE_ID
+from appserver.telemetry.scoreboard import Scoreboard
+from appserver.telemetry.task_stacks import describe_stack
+
+MAX_TEMPLATES = 64
+"""Of so many addresses of the function the templates of scopes are kept."""
+
+CANCELLATION_GRACE = 0.1
+"""Seconds that a cancelled application gets to end itself."""
+
+Other = Callable[[Any, Any], Any]
+"""A function for events that are no requests; it may be a coroutine function."""
+
+
+@dataclass(slots=True)
+class Invocation:
+    """One event, and what Lambda says about it.
+
+    `deadline` is when Lambda ends it, on the clock of the event loop. `open_stream` is None where the whole answer is wanted.
+    """
+
+    event: Any
+    context: Any
+    request_id: str
+    deadline: float
+    trace_id: str | None = None
+    open_stream: Callable[[], Stream] | None = None
+    exchange: Exchange | None = None  # set when there is one
+
+
+class InvocationIDs(RequestIDs):
+    """The id of an invocation is the id of its request, unless a trusted proxy has given it one."""
+
+    __slots__ = ()
+
+    def of(self, request: Request, trusted: bool) -> str:
+        self._made = [cast("InvocationRequest", request).aws_request_id]  # the next one that is given out
+        return super().of(request, trusted)
+
+
+class Adapter:
+    """Answers events with one application, in the event loop that runs when it is made."""
+
+    def __init__(
+        self,
+        application: ASGIApplication,
+        settings: Settings,
+        *,
+        state: dict[str, Any],
+        access_log: AccessLog | None,
+        logger: Logger,
+        other: Other | None = None,
+        on_exit: Callable[[], None] = lambda: None,
+        recognise: Callable[[Any, Any], Kind | None] | None = None,
+    ) -> None:
+        """`state` is what the lifespan has left for requests; `on_exit` is called when the application raises SystemExit.
+
+        `recognise` is asked first for the kind of an event, with its context.
+        """
+        own = settings.on_lambda
+        self._options = Options.of(own)
+        self._margin = own.deadline_margin
+        self._other = other
+        self._recognise = recognise
+        self._templates: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self._settings = settings
+        self._logger = logger
+        workers = settings.workers
+        admission = None
+        if workers.max_concurrency:
+            admission = Admission(workers.max_concurrency, workers.queue_size, workers.queue_timeout or None)
+        slot = Scoreboard.create(1, settings.metrics.buckets).slot(0)
+        self.service = Service(
+            application,
+            # Gateways add both themselves, and pass on what they get under other names.
+            http=settings.http.model_copy(update={"server_header": "", "date_header": False}),
+            websocket=settings.websocket,
+            admission=admission,
+            root_path=settings.app.root_path,
+            state=state,
+            slot=slot,
+            access_log=access_log,
+            logger=logger,
+            on_exit=on_exit,
+            proxy=settings.proxy,
+            request_ids=_request_ids(settings.request_id),
+        )
+
+    async def answer(self, invocation: Invocation) -> Any:
+        """The answer to an event, which JSON can hold; None if it has gone to a stream.
+
+        The application may still be at work behind its response: see `settle`. Raises EventError for what is no request and
+        has no function, and whatever such a function raises.
+        """
+        event = invocation.event
+        kind = self._recognise(event, invocation.context) if self._recognise is not None else None
+        kind = kind or events.recognise(event)
+        if kind is None:
+            return await self._call_other(invocation)
+        try:
+            request = kind.read(event, self._options)
+            if len(request.body) > self.service.max_body_size:
+                raise too_large(self.service)
+        except RequestError as error:
+            self._logger.warning("request refused", status=error.status, reason=error.reason, detail=str(error))
+            self.service.slot.rejected(error.reason)
+            return refusal(kind, event, error, self._options)
+        request.aws_request_id, request.trace_id = invocation.request_id, invocation.trace_id
+        service = self.service
+        carrier: Buffered | Streamed
+        if invocation.open_stream is not None and kind.streams:
+            carrier = Streamed(service, kind, event, request, self._options, invocation.open_stream)
+        else:
+            carrier = Buffered(service, kind, event, request, self._options)
+        exchange = Exchange(carrier, request)
+        carrier.exchange = invocation.exchange = exchange
+        if request.body:
+            exchange.take(request.body)
+            exchange.received = len(request.body)
+        exchange.end()
+        template = self._template(request) | {"aws.event": event, "aws.context": invocation.context}
+        if request.extra:
+            template |= request.extra
+        lifecycle.begin(service, service.peer(request.client, template), exchange)
+        if exchange.request_id is not None:
+            carrier.id_value = exchange.request_id.encode()
+        exchange.finish_by = min(exchange.finish_by, self._time_is_up(invocation))
+        service.context.run(TRACE_ID.set, invocation.trace_id)  # the task gets a copy
+        lifecycle.call(service, exchange)
+        if exchange.phase < DONE:
+            await asyncio.sleep(0)  # an application that waits for nothing is through after one turn, without a timer
+            if exchange.phase < DONE:
+                await self._wait(exchange, carrier)
+        return carrier.answer if isinstance(carrier, Buffered) else None
+
+    async def settle(self, invocation: Invocation) -> None:
+        """Wait for what the application does behind its response; what is not through when the time is up is cancelled."""
+        exchange = invocation.exchange
+        task = None if exchange is None else exchange.task
+        if exchange is None or task is None:
+            return
+        now = self.service.clock()
+        left = max(self._time_is_up(invocation) - now, CANCELLATION_GRACE)
+        _, running = await asyncio.wait([task], timeout=left)
+        if running:
+            self._logger.warning(
+                "work behind the response cut off",
+                method=exchange.request.method,
+                path=exchange.request.path,
+                detail="it has not ended before the invocation has to",
+                stack=describe_stack(task),
+                **exchange.identity(),
+            )
+            task.cancel()
+            await asyncio.wait([task], timeout=CANCELLATION_GRACE)
+
+    def _time_is_up(self, invocation: Invocation) -> float:
+        """When the application has to be through with an invocation."""
+        now = self.service.clock()
+        left = invocation.deadline - now
+        return now + max(0.0, left - min(self._margin, left / 2))
+
+    async def _wait(self, exchange: Exchange, carrier: Buffered | Streamed) -> None:
+        """Wait for the end of the response, and answer in place of an application that takes too long."""
+        loop = self.service.loop
+        carrier.waiter = loop.create_future()
+        timer = loop.call_at(exchange.finish_by, self._time_out, exchange) if exchange.finish_by < math.inf else None
+        try:
+            await carrier.waiter
+        finally:
+            carrier.waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    def _time_out(self, exchange: Exchange) -> None:
+        if exchange.phase < DONE:
+            limit = exchange.finish_by - exchange.started
+            error = None
+            if limit < self.service.request_timeout:
+                late = f"the application has not answered within {limit:.3g} s, and the function's time is up"
+                error = RequestError(504, "request_timeout", late)
+            lifecycle.time_out(self.service, exchange, error)
+
+    def _template(self, request: InvocationRequest) -> dict[str, Any]:
+        """The part that the scopes of all requests to one address of the function have in common."""
+        key = (request.scheme, request.server, request.root_path)
+        found = self._templates.get(key)
+        if found is None:
+            if len(self._templates) >= MAX_TEMPLATES:
+                self._templates.clear()
+            prefix = self.service.root_path
+            found = scope_template(
+                scheme=request.scheme, server=request.server, root_path=prefix + request.root_path, strips_prefix=False
+            )
+            if self.service.strips_prefix:
+                found["path"] = prefix  # events lack it; the base path they have
+            self._templates[key] = found
+        return found
+
+    async def _call_other(self, invocation: Invocation) -> Any:
+        """Have the operator's function answer an event that is no request."""
+        if self._other is None:
+            event = invocation.event
+            raise events.websocket_refusal() if events.is_websocket(event) else events.unknown(event)
+        variables = self.service.context.copy()
+        variables.run(REQUEST_ID.set, invocation.request_id)
+        variables.run(TRACE_ID.set, invocation.trace_id)
+        task = self.service.loop.create_task(_call(self._other, invocation), context=variables)
+        _, running = await asyncio.wait([task], timeout=self._time_is_up(invocation) - self.service.clock())
+        if running:
+            stack = describe_stack(task)
+            self._logger.warning("invocation timed out", request_id=invocation.request_id, stack=stack)
+            task.cancel()
+            await asyncio.wait([task], timeout=CANCELLATION_GRACE)
+            raise EventError("lambda.other has not returned, and the function's time is up", "TimedOut")
+        result = task.result()
+        json.dumps(result)  # whoever made it has to hear of it, not whoever sends it
+        return result
+
+
+async def _call(other: Other, invocation: Invocation) -> Any:
+    if inspect.iscoroutinefunction(other):
+        return await other(invocation.event, invocation.context)
+    result = await asyncio.to_thread(other, invocation.event, invocation.context)
+    return await result if inspect.isawaitable(result) else result
+
+
+def _request_ids(settings: RequestIDSettings) -> InvocationIDs | None:
+    return InvocationIDs(settings) if settings.header else None

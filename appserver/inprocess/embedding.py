@@ -1,0 +1,174 @@
+"""Serving from within a program: in a loop that runs (`serving`), in a thread (`threaded`), or until Ctrl-C (`run_here`)."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from appserver.asgi.loader import adapt_application, load_application
+from appserver.engine.listener import Listener
+from appserver.inprocess.serving import Serving
+from appserver.master import listeners
+from appserver.master.certificates import Certificates
+from appserver.settings import ListenerSettings, Loaded, Override, load
+from appserver.telemetry.log_config import LogConfig
+from appserver.telemetry.logs import configure_own
+from appserver.tls import ServerTLS
+
+Application = Callable[..., Any] | str
+"""An application of ASGI or WSGI, or its name as "module:attribute"."""
+
+# Defaults other than those of a server: no log lines that the program has not asked for.
+_DEFAULTS: Mapping[str, Any] = {"access_log.enabled": False}
+# How long an idle connection may wait for a request at the end, in seconds.
+_LINGER = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class RunningServer:
+    """A server that accepts connections: the URLs of its listeners, in the order of `bind`."""
+
+    urls: tuple[str, ...]
+
+    @property
+    def url(self) -> str:
+        """The URL of the first listener, without a slash at its end; of a unix socket its address."""
+        return self.urls[0]
+
+
+@asynccontextmanager
+async def serving(
+    application: Application, *, bind: str | Sequence[str] = "127.0.0.1:0", **settings: Mapping[str, Any]
+) -> AsyncIterator[RunningServer]:
+    """Serve an application in the event loop that runs, from the first line of the block to its last.
+
+    `bind` is an address of `listeners.bind`, or several; port 0 is one that is free. Any other setting can be given by its
+    section: `http={"max_body_size": "1MiB"}`. The lifespan start-up has run when the block begins; at its end requests in
+    progress are finished, and the lifespan shutdown runs. There are no processes, so nothing of `[workers]` applies that is
+    about them. `logging` is set up first, for the whole program, and stays: `config` as by dictConfig, the rest for
+    what appserver itself logs. Raises SettingsError, ListenerError, ApplicationImportError, StartupError.
+    """
+    loaded = _load(application, [bind] if isinstance(bind, str) else bind, settings)
+    _configure_logging(loaded, given=settings.get("logging", {}))
+    app = loaded.settings.app
+    served = load_application(app) if isinstance(application, str) else adapt_application(application, app)
+    certificates = Certificates.of(loaded)
+    bound = _bind_all(loaded)
+    server = Serving(
+        loaded.settings,
+        served,
+        [
+            Listener(one.socket, one.name, tls=listener.tls, proxy_protocol=listener.proxy_protocol)
+            for one, listener in bound
+        ],
+        tls=None if certificates is None else ServerTLS(loaded.settings.tls, certificates.material),
+    )
+    try:
+        await server.start()
+        try:
+            yield RunningServer(tuple(listeners.url(one.socket, one.name, tls=listener.tls) for one, listener in bound))
+        finally:
+            await server.stop(linger=_LINGER)
+    finally:
+        server.close()
+        for one, _ in bound:
+            one.close()
+
+
+@contextmanager
+def threaded(
+    application: Application, *, bind: str | Sequence[str] = "127.0.0.1:0", **settings: Mapping[str, Any]
+) -> Iterator[RunningServer]:
+    """As `serving`, in a thread with an event loop of its own: for programs and tests without one."""
+    ready = threading.Event()
+    found: list[RunningServer] = []
+    failures: list[BaseException] = []
+    end: list[Callable[[], object]] = []
+
+    async def live() -> None:
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        async with serving(application, bind=bind, **settings) as server:
+            found.append(server)
+            end.append(lambda: loop.call_soon_threadsafe(ended.set))
+            ready.set()
+            await ended.wait()
+
+    def work() -> None:
+        try:
+            asyncio.run(live())
+        except BaseException as error:  # noqa: BLE001 - it is the caller's: raised in the thread that waits for it
+            failures.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=work, name="appserver", daemon=True)
+    thread.start()
+    ready.wait()
+    try:
+        if found:
+            yield found[0]
+    finally:
+        for stop in end:
+            stop()
+        thread.join()
+    if failures:
+        raise failures[0]
+
+
+def run_here(
+    application: Callable[..., Any], bind: str | Sequence[str], settings: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Serve an application in this process until Ctrl-C or TERM."""
+    asyncio.run(_until_told_to_stop(application, bind, settings))
+
+
+async def _until_told_to_stop(
+    application: Application, bind: str | Sequence[str], settings: Mapping[str, Mapping[str, Any]]
+) -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with suppress(ValueError, RuntimeError):  # not the main thread: whoever has it decides
+            loop.add_signal_handler(number, told.set)
+    async with serving(application, bind=bind, **settings) as server:
+        print(f"serving {' '.join(server.urls)}", file=sys.stderr)  # noqa: T201
+        await told.wait()
+
+
+def _load(application: Application, bind: Sequence[str], settings: Mapping[str, Mapping[str, Any]]) -> Loaded:
+    target = application if isinstance(application, str) else "the:application"
+    values = {**_DEFAULTS, "app.target": target}
+    values |= {f"{section}.{name}": value for section, content in settings.items() for name, value in content.items()}
+    overrides = [Override(key, value, "argument") for key, value in values.items()]
+    tls = {"tls": True} if "tls.certificate" in values else {}
+    overrides.append(Override("listeners", [{"bind": address, **tls} for address in bind], "bind"))
+    return load(None, environ={}, overrides=overrides)
+
+
+def _configure_logging(loaded: Loaded, given: Mapping[str, Any]) -> None:
+    config = LogConfig.read(loaded.settings.logging)
+    if given.keys() - {"config", "config_file"}:
+        configure_own(loaded.settings.logging)
+    config.apply()
+
+
+def _bind_all(loaded: Loaded) -> list[tuple[listeners.BoundListener, ListenerSettings]]:
+    bound: list[tuple[listeners.BoundListener, ListenerSettings]] = []
+    try:
+        for listener in loaded.settings.listeners:
+            for one in listeners.bind(listener):
+                bound.append((one, listener))
+                one.adjust(listener)
+                one.socket.setblocking(False)
+    except BaseException:
+        for one, _ in bound:
+            one.close()
+        raise
+    return bound

@@ -1,0 +1,134 @@
+"""Python's logging where the application is imported: the operator's configuration, then whatever the application sets up.
+
+The server's handler is at the root of all loggers. What the application configures besides stands, with two rules:
+
+- a plain `StreamHandler` to standard output or error without a formatter has no form of its own, so what it gets is a
+  record of the server's log (JSON, the request's id);
+- what a handler has written to standard output or error in a form of its own is not written there again by the server.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import logging.config
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from appserver.errors import Problem, SettingsError
+from appserver.settings import LoggingSettings, mask_text, read_logging_config
+from appserver.telemetry import logs
+from appserver.telemetry.log_capture import WRITTEN, StandardHandler
+
+_SUBJECT = re.compile(r"Unable to configure (?P<kind>formatter|filter|handler|logger) '(?P<name>.*)'")
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """The logging configuration of the operator: a table for dictConfig, the text of a file for fileConfig, or nothing."""
+
+    key: str
+    where: str
+    content: Mapping[str, Any] | str
+
+    @classmethod
+    def read(cls, settings: LoggingSettings) -> LogConfig:
+        """Read it. Raises SettingsError if there is a file and it cannot be used."""
+        if settings.config_file is not None:
+            path = settings.config_file
+            return cls("logging.config_file", str(path), read_logging_config(path))
+        return cls("logging.config", "", settings.config)
+
+    def apply(self) -> None:
+        """Configure logging. Raises SettingsError with the key and the reason."""
+        if not self.content:
+            return
+        try:
+            if isinstance(self.content, str):
+                import configparser  # few configurations need it
+
+                parser = configparser.ConfigParser()
+                parser.read_string(self.content)
+                logging.config.fileConfig(parser, disable_existing_loggers=False)
+            else:
+                logging.config.dictConfig(copy.deepcopy(dict(self.content)))
+        except Exception as error:  # what the classes raise that it names
+            reasons = list(_reasons(error))
+            raise SettingsError([Problem(self.where, self.key, "", ": ".join(reasons))]) from error
+
+
+def _reasons(error: BaseException) -> Iterator[str]:
+    """Yield the key, if the error names one, and what has led to the error, without repetitions."""
+    seen = set()
+    present: BaseException | None = error
+    while present is not None:
+        text = str(present).strip()
+        subject = _SUBJECT.fullmatch(text)
+        if subject:
+            text = f"{subject['kind']}s.{subject['name']}"
+        elif not isinstance(present, ValueError):
+            text = f"{type(present).__name__}: {text}"
+        if text not in seen:
+            seen.add(text)
+            yield mask_text(text)  # a class says what it was given: a DSN, a URL
+        present = present.__cause__ or (None if present.__suppress_context__ else present.__context__)
+
+
+@contextmanager
+def application_logging(config: LogConfig) -> Iterator[None]:
+    """Around the import of the application: configure logging before it, and look at what it has set up after it.
+
+    Raises SettingsError if `config` cannot be applied.
+    """
+    logging.config.dictConfigClass = _Configurator
+    config.apply()
+    yield
+    adopt_handlers()
+
+
+class _Configurator(logging.config.DictConfigurator):
+    def configure(self) -> None:
+        super().configure()
+        adopt_handlers()
+
+
+def adopt_handlers() -> None:
+    """Hold the rules above for every handler that a logger has now; may be called again."""
+    known = list(logging.root.manager.loggerDict.values())
+    replaced: dict[logging.Handler, logging.Handler] = {}
+    for logger in (logging.root, *(one for one in known if isinstance(one, logging.Logger))):
+        for index, handler in enumerate(logger.handlers):
+            if not _writes_to_standard_streams(handler):
+                continue
+            if handler.formatter is None and type(handler) is logging.StreamHandler:
+                if handler not in replaced:
+                    replaced[handler] = _in_place_of(handler)
+                logger.handlers[index] = replaced[handler]
+            elif _note_written not in handler.filters:
+                handler.addFilter(_note_written)
+        # Behind the others, so that it knows what they have written.
+        logger.handlers.sort(key=lambda handler: isinstance(handler, StandardHandler))
+
+
+def _writes_to_standard_streams(handler: logging.Handler) -> bool:
+    if not isinstance(handler, logging.StreamHandler) or isinstance(handler, logging.FileHandler):
+        return False
+    return any(handler.stream is stream for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__))
+
+
+def _in_place_of(handler: logging.Handler) -> logging.Handler:
+    ours = logs.standard_handler()
+    ours.setLevel(handler.level)
+    ours.filters = handler.filters
+    return ours
+
+
+def _note_written(record: logging.LogRecord) -> bool:
+    """The last filter of a handler: whatever gets here is written to a standard stream."""
+    if logs.is_on_standard_error():
+        setattr(record, WRITTEN, True)
+    return True

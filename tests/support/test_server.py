@@ -1,0 +1,39 @@
+"""The server that tests start."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support import processes
+from tests.support.server import ROOT
+from tests.support.waiting import eventually
+
+TESTS = """
+import sys
+from pathlib import Path
+from tests.support.server import Server
+
+with Server(Path(sys.argv[1])) as server:
+    print(server.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_it_does_not_outlive_tests_that_are_killed(tmp_path: Path) -> None:
+    tests = subprocess.Popen(
+        [sys.executable, "-c", TESTS, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert tests.stdin is not None
+    assert tests.stdout is not None
+    with tests, tests.stdin, tests.stdout:
+        server = int(tests.stdout.readline())
+        assert processes.in_session(server)
+        tests.kill()
+        tests.wait()
+        eventually(lambda: not processes.in_session(server), "the server has ended", timeout=20)

@@ -1,0 +1,109 @@
+"""Workers as another user than the master: what they are told, what they may read, and how that is said."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.attacker import GROUP, USER, needs_root, public_directory
+from tests.support.certificates import Authority
+from tests.support.server import ROOT, Server
+
+SECRET = "correct horse battery staple"
+
+TELLS_ENVIRONMENT = """
+import os, subprocess
+from pathlib import Path
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        raise NotImplementedError
+    child = subprocess.run(["/usr/bin/env"], capture_output=True, text=True).stdout
+    parts = [repr(dict(os.environ)), child]
+    parts += [Path(f"/proc/{pid}/environ").read_bytes().decode() for pid in (os.getpid(), os.getppid())]
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": "".join(parts).encode()})
+"""
+
+NEEDS_A_PACKAGE = """
+import shop_parts
+
+async def app(scope, receive, send):
+    raise NotImplementedError
+"""
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with public_directory() as directory:
+        yield directory
+
+
+def test_the_secrets_of_the_settings_reach_neither_workers_nor_their_children(tmp_path: Path) -> None:
+    issued = Authority().issue("localhost", password=SECRET)
+    certificate, key = issued.write(tmp_path)
+    settings = {
+        "app": {"target": "tells:app"},
+        "listeners": [{"bind": "127.0.0.1:0"}, {"bind": "127.0.0.1:0", "tls": True}],
+        "tls": {"certificate": str(certificate), "key": str(key)},
+    }
+    environment = {"APPSERVER_TLS__KEY_PASSWORD": SECRET, "SHOP_NAME": "the application's own"}
+    server = Server(tmp_path, settings, files={"tells.py": TELLS_ENVIRONMENT}, environment=environment)
+    with server:
+        (zygote,) = server.zygotes()
+        told = server.request("/").text
+        assert told.count("the application's own") >= 2, "its own variables and those of its children"
+        for text in (told, Path(f"/proc/{zygote.pid}/environ").read_bytes().decode()):
+            assert SECRET not in text
+            assert "KEY_PASSWORD" not in text
+
+
+@needs_root
+class TestUnreadable:
+    """Python passes over directories that it may not read, and calls what is there missing."""
+
+    @pytest.fixture
+    def packages(self, directory: Path) -> Path:
+        """Where a package is, which only root may read."""
+        packages = directory / "packages"
+        packages.mkdir(mode=0o700)
+        (packages / "shop_parts.py").touch()
+        (directory / "shop.py").write_text(NEEDS_A_PACKAGE)
+        return packages
+
+    def expected(self, packages: Path) -> str:
+        return f"the user {USER} (workers.user) may not read {packages}"
+
+    def test_a_package_is_reported_with_the_directory_that_may_not_be_read(
+        self, directory: Path, packages: Path
+    ) -> None:
+        settings = {"app": {"target": "shop:app"}, "workers": {"user": USER, "group": GROUP}}
+        server = Server(directory, settings, environment={"PYTHONPATH": f"{packages}:{ROOT}"})
+        server.start()
+        try:
+            assert server.wait_for_exit() == 4
+            reason = server.log.matching("boot failed")[0]["reason"]
+            assert self.expected(packages) in reason
+            assert "chmod -R a+rX" in reason
+        finally:
+            server.close()
+
+    def test_the_check_says_so_as_well(self, directory: Path, packages: Path) -> None:
+        (directory / "server.toml").write_text(
+            f'[app]\ntarget = "shop:app"\n[workers]\nuser = "{USER}"\ngroup = "{GROUP}"\n'
+        )
+        check = subprocess.run(
+            [sys.executable, "-m", "appserver", "check", "--config", "server.toml", "--app"],
+            cwd=directory,
+            env={**os.environ, "PYTHONPATH": f"{packages}:{ROOT}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert check.returncode == 4
+        assert self.expected(packages) in check.stderr

@@ -1,0 +1,251 @@
+"""`appserver.aws.handler`, called as Lambda's Python runtime calls it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import appserver.aws
+from appserver.errors import EventError, StartupError
+from tests.unit.aws import events
+
+
+class Context:
+    aws_request_id = "request-1"
+
+    def __init__(self, milliseconds: int = 30_000) -> None:
+        self.milliseconds = milliseconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.milliseconds
+
+
+class Application:
+    """Answers with what `answer` does, and notes its lifespan."""
+
+    def __init__(self, answer: Callable[[Any, Any], Any] | None = None) -> None:
+        self.lifespan: list[str] = []
+        self.scopes: list[Any] = []
+        self.answer = answer
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            scope["state"]["count"] = 1
+            for _ in range(2):
+                message = await receive()
+                self.lifespan.append(message["type"])
+                await send({"type": f"{message['type']}.complete"})
+            return
+        self.scopes.append(scope)
+        if self.answer is not None:
+            await self.answer(scope, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+
+def test_the_lifespan_runs_once() -> None:
+    application = Application()
+    handler = appserver.aws.handler(application)
+    assert application.lifespan == []  # nobody is starting a function here
+    for _ in range(3):
+        assert handler(events.FUNCTION_URL, Context())["body"] == "/my/path"
+    assert application.lifespan == ["lifespan.startup"]
+    assert [scope["state"]["count"] for scope in application.scopes] == [1, 1, 1]
+
+
+def test_it_runs_when_lambda_imports_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")
+    application = Application()
+    appserver.aws.handler(application)
+    assert application.lifespan == ["lifespan.startup"]
+
+
+def test_a_snapshot_is_started_when_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the start-up opens would be shared by all that are started from the snapshot."""
+    monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")
+    monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")
+    application = Application()
+    appserver.aws.handler(application)
+    assert application.lifespan == []
+
+
+def test_a_start_up_that_fails_is_raised() -> None:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+    with pytest.raises(StartupError, match="no database"):
+        appserver.aws.handler(application)(events.HTTP, Context())
+
+
+def test_an_application_for_trio_is_refused() -> None:
+    with pytest.raises(StartupError, match="applications written for trio are not served as Lambda functions"):
+        appserver.aws.handler(Application(), app={"async_library": "trio"})
+
+
+@pytest.mark.parametrize("trace", [None, "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700"])
+def test_access_lines_have_the_trace_of_the_invocation(
+    trace: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if trace is None:
+        monkeypatch.delenv("_X_AMZN_TRACE_ID", raising=False)
+    else:
+        monkeypatch.setenv("_X_AMZN_TRACE_ID", trace)
+    log = tmp_path / "access.log"
+    handler = appserver.aws.handler(Application(), access_log={"enabled": True, "file": str(log)})
+    handler(events.REST, Context())
+    line = json.loads(log.read_text())
+    assert line["request_id"] == "request-1"
+    assert line.get("trace_id") == trace
+
+
+def test_event_and_context_are_in_the_scope() -> None:
+    application, context = Application(), Context()
+    appserver.aws.handler(application)(events.REST, context)
+    [scope] = application.scopes
+    assert scope["aws.event"] is events.REST
+    assert scope["aws.context"] is context
+    assert scope["state"]["request_id"] == "request-1"
+    assert scope["server"] == ("abc123.execute-api.eu-central-1.amazonaws.com", 443)
+
+
+@pytest.mark.parametrize("given", ["/prod", "prod", "prod/"])
+def test_the_base_path_of_mangum_is_the_root_path(given: str) -> None:
+    application = Application()
+    appserver.aws.handler(application, api_gateway_base_path=given)(events.HTTP, Context())
+    assert (application.scopes[0]["root_path"], application.scopes[0]["path"]) == ("/prod", "/prod/my/path")
+
+
+def test_the_other_options_of_mangum() -> None:
+    async def answer(scope: Any, send: Any) -> None:
+        headers = [(b"content-type", b"image/svg+xml"), (b"server", b"x"), (b"x-secret", b"y")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"text"})
+
+    handler = appserver.aws.handler(
+        Application(answer), "off", text_mime_types=["image/"], exclude_headers=["X-Secret", "x-request-id"]
+    )
+    assert handler(events.HTTP, Context()) == {
+        "statusCode": 200,
+        "headers": {"content-type": "image/svg+xml", "server": "x", "content-length": "4"},
+        "body": "text",
+        "isBase64Encoded": False,
+    }
+
+
+def test_custom_handlers_of_mangum() -> None:
+    class Queue:
+        def __init__(self, event: Any, context: Any, config: Any) -> None:
+            self.event, self.config = event, config
+
+        @classmethod
+        def infer(cls, event: Any, context: Any, config: Any) -> bool:
+            return "queue" in event
+
+        @property
+        def body(self) -> bytes:
+            return b""
+
+        @property
+        def scope(self) -> dict[str, Any]:
+            return {
+                "type": "http",
+                "method": "POST",
+                "path": f"/queue/{self.event['queue']}",
+                "query_string": b"",
+                "headers": [[b"host", b"queue"]],
+                "client": ("192.0.2.1", 0),
+                "server": ("queue", 80),
+                "queue.event": self.event,
+            }
+
+        def __call__(self, response: Any) -> Any:
+            return {"done": response["status"] == 200, "body": response["body"].decode()}
+
+    application = Application()
+    handler = appserver.aws.handler(application, custom_handlers=[Queue])
+    assert handler({"queue": "a b"}, Context()) == {"done": True, "body": "/queue/a b"}
+    assert application.scopes[0]["queue.event"] == {"queue": "a b"}
+    assert handler(events.HTTP, Context())["statusCode"] == 200
+
+
+def test_events_of_others() -> None:
+    handler = appserver.aws.handler(Application(), other=lambda event, context: {"seen": event["x"]})
+    assert handler({"x": 1}, Context()) == {"seen": 1}
+    with pytest.raises(EventError, match=r"lambda\.other"):
+        appserver.aws.handler(Application())({"x": 1}, Context())
+
+
+def test_an_application_that_hangs_is_a_504_in_time() -> None:
+    async def answer(scope: Any, send: Any) -> None:
+        await asyncio.Event().wait()
+
+    answered = appserver.aws.handler(Application(answer))(events.HTTP, Context(200))
+    assert answered["statusCode"] == 504
+
+
+def test_a_wrong_length_is_a_500_and_half_a_response_is_none() -> None:
+    async def answer(scope: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
+        await send({"type": "http.response.body", "body": b"short"})
+
+    assert appserver.aws.handler(Application(answer))(events.HTTP, Context())["statusCode"] == 500
+
+
+def test_a_response_that_would_be_two_is_a_500() -> None:
+    async def answer(scope: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"x", b"a\r\nb: c")]})
+
+    assert appserver.aws.handler(Application(answer))(events.HTTP, Context())["statusCode"] == 500
+
+
+def test_a_bad_body_is_a_400_and_the_application_is_not_called() -> None:
+    application = Application()
+    event = {**events.HTTP, "body": "?", "isBase64Encoded": True}
+    assert appserver.aws.handler(application)(event, Context())["statusCode"] == 400
+    assert application.scopes == []
+
+
+def test_a_body_beyond_the_limit_is_a_413() -> None:
+    handler = appserver.aws.handler(Application(), http={"max_body_size": 10})
+    event = {**events.HTTP, "body": base64.b64encode(bytes(11)).decode(), "isBase64Encoded": True}
+    assert handler(event, Context())["statusCode"] == 413
+
+
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
+def test_responses_without_a_body_have_none(method: str, status: int) -> None:
+    async def answer(scope: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"image/png")]})
+        await send({"type": "http.response.body", "body": b"" if status == 204 else b"body"})
+
+    event = json.loads(json.dumps(events.HTTP))
+    event["requestContext"]["http"]["method"] = method
+    answered = appserver.aws.handler(Application(answer))(event, Context())
+    assert (answered["statusCode"], answered["body"], answered["isBase64Encoded"]) == (status, "", False)
+
+
+def test_files_are_sent(tmp_path: Any) -> None:
+    (tmp_path / "file").write_bytes(bytes(200_000))
+
+    async def answer(scope: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.pathsend", "path": str(tmp_path / "file")})
+
+    answered = appserver.aws.handler(Application(answer))(events.HTTP, Context())
+    assert base64.b64decode(answered["body"]) == bytes(200_000)
+
+
+def test_wsgi_applications_too() -> None:
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        body = environ["wsgi.input"].read()
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [environ["REQUEST_METHOD"].encode(), b" ", environ["PATH_INFO"].encode(), b" ", body]
+
+    assert appserver.aws.handler(application)(events.EDGE, Context())["body"] == "POST /picture.jpg hello"
