@@ -50,7 +50,7 @@ class Address:
         """The URL of a WebSocket session."""
         return f"ws://{self}{target}"
 
-    def connect(self, timeout: float = 10.0) -> socket.socket:
+    def connect(self, timeout: float = 30.0) -> socket.socket:
         """Open a blocking connection that waits at most `timeout` seconds for anything."""
         if not self.path:
             return socket.create_connection((self.host, self.port), timeout)
@@ -79,7 +79,7 @@ class Address:
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-        timeout: float = 10.0,
+        timeout: float = 30.0,
     ) -> Response:
         """Send one request on a connection of its own and return the response."""
         client = http.client.HTTPConnection(self.host or "localhost", self.port, timeout=timeout)
@@ -93,7 +93,7 @@ class Address:
         finally:
             client.close()
 
-    def converse(self, data: bytes, timeout: float = 10.0) -> bytes:
+    def converse(self, data: bytes, timeout: float = 30.0) -> bytes:
         """Send octets as they are, and return everything until the server closes the connection."""
         received = []
         with self.connect(timeout) as connection:

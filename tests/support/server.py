@@ -42,8 +42,8 @@ ROOT = Path(__file__).parents[2]
 PYTHONPATH = f"{ROOT}:{ROOT / 'tests/support/startup'}"
 SETPRIV = shutil.which("setpriv")
 UNTIL_DEATH = [SETPRIV, "--pdeathsig", "KILL"] if SETPRIV else []
-BOOT_TIMEOUT = 20.0
-STOP_TIMEOUT = 20.0
+BOOT_TIMEOUT = 40.0
+STOP_TIMEOUT = 40.0
 
 
 class Log:
@@ -80,7 +80,7 @@ class Log:
         ]
 
     def wait_for(
-        self, event: str, *, since: int = 0, count: int = 1, timeout: float = 10.0, **fields: object
+        self, event: str, *, since: int = 0, count: int = 1, timeout: float = 30.0, **fields: object
     ) -> Record:
         """The `count`-th record of an event behind the first `since` records; AssertionError if it does not come."""
         deadline = time.monotonic() + timeout
@@ -211,7 +211,7 @@ class Server:
             if self._process.poll() is None:
                 self.stop()
                 # A worker that was just being forked ends by itself, when its channel does.
-                eventually(lambda: not self.processes(), "a stopped server has left nothing behind", timeout=1)
+                eventually(lambda: not self.processes(), "a stopped server has left nothing behind", timeout=10)
         finally:
             self.kill_everything()
             print(f"--- exit code {self._process.returncode}, standard error:\n{self.log.text}")
@@ -285,7 +285,7 @@ class Server:
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
-        timeout: float = 10.0,
+        timeout: float = 30.0,
     ) -> Response:
         """Send one request to the first listener on a connection of its own."""
         return self.address.request(method, target, headers=headers, body=body, timeout=timeout)
@@ -302,7 +302,7 @@ class Server:
         """The running zygotes, by their title."""
         return [process for process in self.processes() if process.zygote is not None]
 
-    def wait_for_workers(self, count: int, *, timeout: float = 10.0, without: Sequence[int] = ()) -> list[Process]:
+    def wait_for_workers(self, count: int, *, timeout: float = 30.0, without: Sequence[int] = ()) -> list[Process]:
         """Wait until exactly `count` workers run, none of which is one of the pids in `without`."""
 
         def look() -> list[Process]:

@@ -61,17 +61,19 @@ def test_they_are_summed_over_workers_that_die_and_are_replaced(start_server: St
     while len(server.log.matching("worker exited", reason="recycled")) < 2:
         assert server.request("/order/book").status == 200
         books += 1
+    # The response leaves before the request is counted.
+    eventually(lambda: metrics(server)["appserver_requests_total GET 200"] == books, "every request is counted")
     os.kill(next(process.pid for process in server.workers()), signal.SIGKILL)
     server.log.wait_for("worker exited", reason="crashed")
     server.wait_for_workers(2)
     for _ in range(10):
         server.request("/order/pen")
+    eventually(lambda: metrics(server)["appserver_requests_total GET 200"] == books + 10, "every request is counted")
     found = metrics(server)
     assert (found["shop_orders_total book"], found["shop_orders_total pen"]) == (books, 10)
     orders = books + 10
     assert (found["shop_order_size_bucket 1.0"], found["shop_order_size_bucket 10.0"]) == (0, orders)
     assert (found["shop_order_size_count"], found["shop_order_size_sum"]) == (orders, 5 * orders)
-    assert found["appserver_requests_total GET 200"] == orders
     writing = {path.stem.rpartition("_")[2] for path in directory.glob("*.db")}
     assert len(writing) <= 4, "two workers and two zygotes at most; the files of the dead are gone"
     assert directory.parent.stat().st_uid == os.geteuid()

@@ -16,9 +16,6 @@ from tests.support.load import Load
 from tests.support.server import Server
 from tests.support.waiting import eventually
 
-REPLACED_WITHIN = 1.0
-"""Seconds."""
-
 
 def test_a_killed_worker_is_replaced_while_the_other_serves_on(start_server: StartServer) -> None:
     server = start_server({"workers": {"count": 2}})
@@ -27,7 +24,7 @@ def test_a_killed_worker_is_replaced_while_the_other_serves_on(start_server: Sta
         load.wait_for_requests(100)
         mark = len(server.log.records)
         os.kill(victim.pid, signal.SIGKILL)
-        server.log.wait_for("worker ready", since=mark, timeout=REPLACED_WITHIN)
+        server.log.wait_for("worker ready", since=mark)
         load.wait_for_requests(500)
     # A connection has one request at a time, so it can lose one.
     assert load.tally.failed <= 16
@@ -163,6 +160,9 @@ class TestCount:
         server.wait_for_workers(1)
         mark = len(server.log.records)
         server.signal(signal.SIGTTOU)
+        server.log.wait_for(
+            "scaled", since=mark, asked=0
+        )  # of two signals that wait, the kernel delivers the smaller number first
         server.signal(signal.SIGTTIN)
         server.log.wait_for("worker ready", since=mark)
         server.wait_for_workers(2)

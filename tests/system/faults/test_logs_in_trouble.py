@@ -170,8 +170,8 @@ def _rotate_under_load(server: Server, address: Address) -> None:
             for path in (access, log):
                 path.rename(f"{path}.{number}")
             server.signal(signal.SIGUSR1)
-            eventually(lambda: access.exists() and log.exists(), "the new files are there", timeout=1)
-            eventually(lambda: not _holders(server, ".log."), "nobody holds the old files", timeout=2)
+            eventually(lambda: access.exists() and log.exists(), "the new files are there", timeout=10)
+            eventually(lambda: not _holders(server, ".log."), "nobody holds the old files", timeout=10)
     assert load.tally.failed == 0
     requests = load.tally.requests + before
 

@@ -148,7 +148,7 @@ class TestWithoutThread:
         pipe.fill()
         started = time.monotonic()
         output.write(b"lost\n")
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 10
         assert output.dropped == 1
         pipe.read()
         output.write(b"next\n")
@@ -292,7 +292,7 @@ class TestThread:
         started = time.monotonic()
         for _ in range(10_000):
             output.write(line)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20
         assert output.dropped > 9_000
         assert not output.flush(0.01)
 
@@ -339,7 +339,7 @@ class TestThread:
             output.write(b"stuck\n")
         started = time.monotonic()
         output.close(timeout=0.1)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 10
         assert output.dropped == 10
 
     def test_the_end_does_not_wait_for_a_disk_to_be_cleared(self, tmp_path: Path) -> None:
