@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import connect as connect_async
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Close
 from websockets.sync.client import ClientConnection, connect
@@ -163,14 +165,22 @@ def test_a_session_over_tls(start_server: StartServer, tmp_path: Path, loop: str
     tls = {"certificate": str(certificate), "key": str(key)}
     server = start_server({"listeners": [{"bind": "127.0.0.1:0", "tls": True}], "tls": tls, "workers": {"loop": loop}})
     url = server.address.websocket("/session/scope").replace("ws:", "wss:")
-    with connect(url, ssl=authority.client()) as session:
-        scope = json.loads(session.recv(10))
-        assert scope["scheme"] == "wss"
-        assert scope["tls"]["tls_version"]
-        for message in ("text", bytes(1_000_000)):
-            say(session, message)
-        server.signal(signal.SIGHUP)
-        assert farewell(session) == Close(1012, "service restart")
+
+    async def converse() -> (
+        Close | None
+    ):  # in one thread: two of them may not use one TLS connection of OpenSSL's at once
+        async with connect_async(url, ssl=authority.client()) as session:
+            scope = json.loads(await session.recv())
+            assert scope["scheme"] == "wss"
+            assert scope["tls"]["tls_version"]
+            for message in ("text", bytes(1_000_000)):
+                await session.send(message)
+                assert await session.recv() == message
+            server.signal(signal.SIGHUP)
+            await session.wait_closed()
+            return session.protocol.close_rcvd
+
+    assert asyncio.run(converse()) == Close(1012, "service restart")
 
 
 def test_sessions_can_be_switched_off(start_server: StartServer) -> None:

@@ -78,7 +78,10 @@ def attack(
         f"requests {100 * share:.2f} % have succeeded; {100 * used:.0f} % of a processor used"
     )
     assert exits >= seconds / 4
-    assert share >= SHARE
+    # Nobody is refused, and nobody waits in vain: what is lost was in the hands of a worker that has died.
+    assert tally.failures.keys() <= {"closed", "reset"}, tally
+    if not import_time:  # else the share says how long a boot takes here
+        assert share >= SHARE
     return server
 
 
@@ -101,15 +104,15 @@ def test_a_request_that_kills_its_worker_leaves_the_others_alone_and_is_named(
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("keep_alive", [True, False], ids=["kept", "closed"])
 @either_preload
-def test_a_minute_of_poison(start_server: StartServer, preload: bool, keep_alive: bool) -> None:
-    attack(start_server, preload=preload, keep_alive=keep_alive, seconds=60)
+def test_twenty_seconds_of_poison(start_server: StartServer, preload: bool, keep_alive: bool) -> None:
+    attack(start_server, preload=preload, keep_alive=keep_alive, seconds=20)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("keep_alive", [True, False], ids=["kept", "closed"])
-def test_a_minute_of_poison_while_a_boot_takes_longer_than_the_next_dose(
+def test_twenty_seconds_of_poison_while_a_boot_takes_longer_than_the_next_dose(
     start_server: StartServer, keep_alive: bool
 ) -> None:
     """Both workers are down at times; those who connect then wait in the backlog, and are served."""
-    attack(start_server, preload=False, keep_alive=keep_alive, seconds=60, import_time=1.2)
+    attack(start_server, preload=False, keep_alive=keep_alive, seconds=20, import_time=1.2)
