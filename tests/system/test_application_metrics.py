@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from tests.conftest import StartServer
@@ -100,6 +101,7 @@ def test_without_them_the_application_finds_no_directory(start_server: StartServ
     assert server.request("/order/book").status == 500
 
 
+@pytest.mark.long
 def test_what_a_killed_server_has_left_is_removed_at_the_next_boot(tmp_path: Path) -> None:
     server = Server(tmp_path, SETTINGS, files={"shop.py": SHOP})
     with server:

@@ -146,6 +146,7 @@ class TestStartup:
         assert "boot_timeout" in said
         assert "in app" in said.partition('"tasks":')[2], "where it awaits"
 
+    @pytest.mark.long
     def test_a_start_up_that_blocks_shows_where(self, tmp_path: Path) -> None:
         settings = {"app": {"target": "broken:app", "lifespan": "on"}, "workers": {"boot_timeout": 5}}
         connect = "import time\n\n\ndef connect():\n    time.sleep(600)\n"
@@ -154,6 +155,7 @@ class TestStartup:
         assert "in connect" in said
 
     @pytest.mark.parametrize("preload", [pytest.param(False, marks=pytest.mark.long), True])
+    @pytest.mark.long
     def test_an_import_that_hangs_ends_at_boot_timeout(self, tmp_path: Path, preload: bool) -> None:
         settings = {"app": {"target": "broken:app"}, "workers": {"boot_timeout": 5, "preload": preload}}
         files = {"broken.py": "import time\n\n\ndef connect():\n    time.sleep(600)\n\n\nconnect()\n"}

@@ -250,6 +250,7 @@ class TestWhatAChildMustNotHave:
         record = server.log.wait_for("exit cut off" if how in ("fork", "spawn") else "processes ended")
         assert f"(pid {child})" in str(record.get("children") or record.get("processes"))
 
+    @pytest.mark.long
     def test_it_goes_on_when_its_worker_dies_and_is_named(self, start_server: StartServer, loop: str, how: str) -> None:
         server = start(start_server, loop=loop, graceful_timeout=1)
         child, worker = ask(server, f"/keep/{how}"), ask(server, "/pid")

@@ -58,6 +58,7 @@ def server(start_server: StartServer) -> Server:
 class TestWithoutASetting:
     """The control socket that every server has: found by the settings file, or by the directory."""
 
+    @pytest.mark.long
     def test_a_server_is_found_by_its_settings_file_and_from_its_directory(self, start_server: StartServer) -> None:
         server = start_server(environment={"RUNTIME_DIRECTORY": ""})
         [record] = server.log.matching("admin listening", controls=True)
@@ -87,6 +88,7 @@ class TestWithoutASetting:
         assert (runtime / "control.sock").is_socket()
         assert command(server, "status", "--control", str(runtime / "control.sock")).returncode == 0
 
+    @pytest.mark.long
     def test_a_second_server_of_the_same_settings_does_without(self, start_server: StartServer, tmp_path: Path) -> None:
         first = start_server()
         with Server(tmp_path) as second:
@@ -162,6 +164,7 @@ class TestReload:
         assert expected in last["reason"]
         assert f"{result}," in command(server, "status", "--control", "control.sock").stdout
 
+    @pytest.mark.long
     def test_each_of_several_at_once_hears_of_a_reload_that_began_after_it(self, server: Server) -> None:
         runs: list[subprocess.CompletedProcess[str]] = []
         threads = [threading.Thread(target=lambda: runs.append(command(server, "reload"))) for _ in range(3)]
@@ -183,6 +186,7 @@ class TestReload:
         thread.join()
         assert (runs[0].returncode, runs[0].stderr) == (1, "appserver: reload rolled back: the server is stopping\n")
 
+    @pytest.mark.long
     def test_the_addresses_for_control_and_watching_can_be_moved(self, server: Server) -> None:
         server.configure({"admin": {"control": "moved.sock", "bind": "127.0.0.1:0"}, "workers": {"count": 2}})
         assert command(server, "reload", "--control", "control.sock").returncode == 0
@@ -238,6 +242,7 @@ class TestStop:
         assert run.returncode == 1
         assert "control.sock: no such socket: the server is not running" in run.stderr
 
+    @pytest.mark.long
     def test_now_does_not_wait_for_requests(self, start_server: StartServer) -> None:
         server = start_server({**CONTROL, "workers": {"graceful_timeout": 40}})
         with server.address.connect() as connection:
@@ -357,6 +362,7 @@ class TestErrors:
 
 
 class TestTheSocket:
+    @pytest.mark.long
     def test_one_left_by_a_killed_server_does_not_block_the_next(self, start_server: StartServer) -> None:
         first = start_server(CONTROL)
         first.kill_everything()
@@ -365,6 +371,7 @@ class TestTheSocket:
         second = start_server(CONTROL)
         assert f"pid {second.pid}," in command(second, "status").stdout
 
+    @pytest.mark.long
     def test_that_of_a_running_server_is_not_taken_away(self, server: Server) -> None:
         other = Server(server.directory, {**CONTROL, "workers": {"count": 2}}).start()
         assert other.wait_for_exit() == 3

@@ -160,6 +160,7 @@ class TestWatchdog:
         watched.signal(signal.SIGCONT)
         manager.wait_for("WATCHDOG")
 
+    @pytest.mark.long
     def test_without_a_healthy_worker_the_server_is_not_alive(self, watched: Server, manager: Manager) -> None:
         manager.wait_for("READY")
         [worker] = watched.workers()

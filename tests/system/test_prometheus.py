@@ -47,6 +47,7 @@ SETTINGS = {
 
 @pytest.mark.skipif(MISSING, reason="needs prometheus and promtool (Debian: prometheus)")
 @pytest.mark.timeout(180)
+@pytest.mark.long
 def test_its_figures_are_what_the_clients_have_counted(start_server: StartServer, tmp_path: Path) -> None:
     server = start_server(SETTINGS, files={"shop.py": SHOP})
     target = server.log.matching("admin listening", controls=False)[0]["address"]

@@ -41,6 +41,7 @@ def test_a_reload_under_load_deploys_new_code_without_a_failed_request(start_ser
     assert server.request("/version").text == "2"
 
 
+@pytest.mark.long
 def test_whoever_connects_after_the_verdict_is_served_by_the_new_code(start_server: StartServer) -> None:
     server = start_server({"workers": {"count": 2}})
     for version in ("2", "3", "4", "5", "6"):

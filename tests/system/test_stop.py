@@ -62,6 +62,7 @@ def test_a_request_that_outlives_graceful_timeout_is_cut(start_server: StartServ
         assert stream.is_cut()
 
 
+@pytest.mark.long
 def test_a_blocked_event_loop_does_not_hold_up_a_stop(start_server: StartServer) -> None:
     server = start_server({"workers": {"graceful_timeout": 1, "lifespan_timeout": 1}})
     with server.address.connect() as connection:
@@ -126,6 +127,7 @@ class TestKilledMaster:
         with socket.create_server((server.address.host, server.address.port)):
             pass
 
+    @pytest.mark.long
     def test_a_blocked_worker_does_not_outlive_it_for_ever(self, start_server: StartServer) -> None:
         server = start_server({"workers": {"graceful_timeout": 1, "lifespan_timeout": 1}})
         with server.address.connect() as connection:

@@ -22,6 +22,7 @@ FASTAPI = textwrap.dedent("""
     """)
 
 
+@pytest.mark.long
 def test_fastapi_on_two_workers_answers_wrk_without_an_error(start_server: StartServer) -> None:
     if shutil.which("wrk") is None:
         pytest.skip("needs wrk (Debian package wrk)")

@@ -67,6 +67,7 @@ def ask_in_background(server: Server, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/wait", "/block"])
+@pytest.mark.long
 def test_a_running_request_is_shown_also_if_it_blocks_the_event_loop(server: Server, path: str) -> None:
     ask_in_background(server, path)
     shown = eventually(

@@ -75,6 +75,7 @@ def test_under_load_nothing_is_lost_and_everything_stays(start_server: StartServ
     assert not pid_file.exists()
 
 
+@pytest.mark.long
 def test_a_reload_afterwards_moves_to_a_new_generation(start_server: StartServer) -> None:
     server = start_server({"workers": {"count": 2}})
     before = pids(server)
@@ -91,6 +92,7 @@ def test_a_reload_afterwards_moves_to_a_new_generation(start_server: StartServer
     eventually(lambda: [zygote.zygote for zygote in server.zygotes()] == [2], "the old zygote is gone")
 
 
+@pytest.mark.long
 def test_a_reload_that_is_asked_for_during_the_exec_is_carried_out(start_server: StartServer) -> None:
     server = start_server()
     before = pids(server)
@@ -109,6 +111,7 @@ def title(server: Server) -> str:
     return process.title
 
 
+@pytest.mark.long
 def test_a_worker_killed_around_the_exec_is_noticed_and_replaced(start_server: StartServer) -> None:
     server = start_server({"workers": {"count": 2}})
     [first, second] = server.workers()
@@ -124,6 +127,7 @@ def test_a_worker_killed_around_the_exec_is_noticed_and_replaced(start_server: S
     assert not [process for process in processes.descendants(server.pid) if process.state == "Z"]
 
 
+@pytest.mark.long
 def test_a_zygote_killed_during_the_exec_is_replaced(start_server: StartServer) -> None:
     server = start_server()
     [zygote] = server.zygotes()
@@ -175,6 +179,7 @@ def status(control: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 def test_the_command_says_what_becomes_of_it(start_server: StartServer) -> None:
     server = start_server({"admin": {"control": "control"}})
 
@@ -226,6 +231,7 @@ class TestANewProgramThatIsNotFit:
         upgrade(server)
         assert pids(server) == workers
 
+    @pytest.mark.long
     def test_one_that_hangs_is_given_up(self, start_server: StartServer, site: Path) -> None:
         server = start_server({"workers": {"boot_timeout": 10}}, environment=environment(site))
         (site / "appserver/cli/__init__.py").write_text("import time\ntime.sleep(600)\n")
@@ -248,6 +254,7 @@ class TestANewProgramThatIsNotFit:
         assert "cuont" in refusal(server)
         assert server.request().text == "hello"
 
+    @pytest.mark.long
     def test_a_format_of_the_state_that_it_does_not_understand_is_found_before(
         self, start_server: StartServer, site: Path
     ) -> None:
@@ -258,6 +265,7 @@ class TestANewProgramThatIsNotFit:
         assert server.request().text == "hello"
 
 
+@pytest.mark.long
 def test_during_a_reload_it_is_refused_with_the_reason(start_server: StartServer) -> None:
     server = start_server()
     server.write(

@@ -106,6 +106,7 @@ def secret_is_ours(secret):
 """
 
 
+@pytest.mark.long
 def test_log_files_never_give_away_what_a_link_leads_to(scene: Scene) -> None:
     """The master opens the access log for the workers and gives it to them: at each start, and each time it reopens it."""
     log = scene.theirs / "access.log"

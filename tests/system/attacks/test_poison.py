@@ -91,6 +91,7 @@ either_preload = pytest.mark.parametrize(
 
 
 @either_preload
+@pytest.mark.long
 def test_a_request_that_kills_its_worker_leaves_the_others_alone_and_is_named(
     start_server: StartServer, preload: bool
 ) -> None:

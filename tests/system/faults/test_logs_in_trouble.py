@@ -73,6 +73,7 @@ def test_a_log_reader_that_has_stopped_costs_lines_and_no_request(start_server: 
         os.close(reader)
 
 
+@pytest.mark.long
 def test_lines_that_a_worker_leaves_unwritten_are_counted(start_server: StartServer, tmp_path: Path) -> None:
     fifo = tmp_path / "access"
     os.mkfifo(fifo)

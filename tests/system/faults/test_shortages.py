@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import time
 
+import pytest
+
 from tests.conftest import StartServer
 from tests.support import processes
 from tests.support.waiting import eventually
@@ -12,6 +14,7 @@ from tests.support.waiting import eventually
 LIMIT, CLIENTS = 64, 150
 
 
+@pytest.mark.long
 def test_without_descriptors_it_waits_quietly_and_then_serves_all(start_server: StartServer) -> None:
     server = start_server({"workers": {"count": 1, "max_open_files": LIMIT}})
     clients: list[socket.socket] = []

@@ -84,5 +84,6 @@ def test_a_session_lives_as_long_as_its_client_takes_something_of_a_message(serv
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_last_response_of_a_connection_arrives_whole(server: Server) -> None:
     assert take(server, b"GET / HTTP/1.1\r\nHost: test\r\n\r\n", 6) == SIZE
