@@ -115,7 +115,9 @@ def _live(loaded: Loaded, read: Callable[[], Loaded], listeners: ListenerSet, st
                 for grant in listeners.grants(settings.listeners)
             ],
             listeners.urls(settings.listeners),
-            None if certificates is None else ServerTLS(settings.tls, certificates.material),
+            None
+            if certificates is None
+            else ServerTLS(settings.tls, certificates.material, http2=settings.http2.enabled),
             changed=state.changed,
             began=state.began,
         )

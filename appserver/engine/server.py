@@ -43,6 +43,7 @@ class Server:
         application: ASGIApplication,
         *,
         http: HTTPSettings,
+        http2: HTTP2Settings | None,
         websocket: WebSocketSettings,
         workers: WorkersSettings,
         root_path: str,
@@ -56,7 +57,6 @@ class Server:
         proxy: ProxySettings | None = None,
         request_id: RequestIDSettings | None = None,
         tls: ServerTLS | None = None,
-        http2: HTTP2Settings | None = None,
         makes_room: bool = False,
     ) -> None:
         """`clock` counts seconds for all limits, `date` since the epoch for the Date field.

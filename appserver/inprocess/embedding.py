@@ -13,6 +13,7 @@ from typing import Any
 
 from appserver.asgi.loader import adapt_application, load_application
 from appserver.engine.listener import Listener
+from appserver.errors import Problem, SettingsError
 from appserver.inprocess.serving import Serving
 from appserver.master import listeners
 from appserver.master.certificates import Certificates
@@ -67,7 +68,9 @@ async def serving(
             Listener(one.socket, one.name, tls=listener.tls, proxy_protocol=listener.proxy_protocol)
             for one, listener in bound
         ],
-        tls=None if certificates is None else ServerTLS(loaded.settings.tls, certificates.material),
+        tls=None
+        if certificates is None
+        else ServerTLS(loaded.settings.tls, certificates.material, http2=loaded.settings.http2.enabled),
     )
     try:
         await server.start()
@@ -144,6 +147,14 @@ async def _until_told_to_stop(
 
 def _load(application: Application, bind: Sequence[str], settings: Mapping[str, Mapping[str, Any]]) -> Loaded:
     target = application if isinstance(application, str) else "the:application"
+    given: Mapping[str, object] = settings
+    problems = [
+        Problem("argument", section, repr(content), "expected a mapping of the keys of that section to their values")
+        for section, content in given.items()
+        if not isinstance(content, Mapping)
+    ]
+    if problems:
+        raise SettingsError(problems)
     values = {**_DEFAULTS, "app.target": target}
     values |= {f"{section}.{name}": value for section, content in settings.items() for name, value in content.items()}
     overrides = [Override(key, value, "argument") for key, value in values.items()]

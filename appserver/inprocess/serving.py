@@ -69,6 +69,7 @@ class Serving:
         self._server = Server(
             self._application,
             http=settings.http,
+            http2=settings.http2,
             websocket=settings.websocket,
             workers=settings.workers,
             root_path=settings.app.root_path,

@@ -45,7 +45,7 @@ class ServerTLS:
 
     context: ssl.SSLContext
 
-    def __init__(self, settings: TLSSettings, material: Material, *, http2: bool = False) -> None:
+    def __init__(self, settings: TLSSettings, material: Material, *, http2: bool) -> None:
         """Make the contexts. Raises ssl.SSLError for material that `read_material` would have refused.
 
         With `http2` clients may choose HTTP/2, and get it where they leave the choice to the server.

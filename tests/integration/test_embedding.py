@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import httpx
 import pytest
 import sniffio
 import trio
@@ -23,6 +24,7 @@ import appserver
 from appserver.asgi.types import Receive, Scope, Send
 from appserver.errors import ListenerError, SettingsError, StartupError
 from appserver.pytest_plugin import Serve
+from tests.support.certificates import Authority
 from tests.support.server import Log
 from tests.support.waiting import eventually
 
@@ -151,6 +153,8 @@ class TestServing:
         ("options", "error"),
         [
             ({"http": {"nonsense": 1}}, SettingsError),
+            ({"http": "nonsense"}, SettingsError),
+            ({"listeners": [{"bind": "127.0.0.1:0"}]}, SettingsError),
             ({"bind": "nonsense"}, SettingsError),
             ({"bind": "192.0.2.1:80"}, ListenerError),
         ],
@@ -185,6 +189,22 @@ class TestThread:
         with pytest.raises(StartupError), appserver.testing.serve(application, app={"async_library": "trio"}):
             pass
         assert application.events[4:] == ["startup", "cancelled"]
+
+    @pytest.mark.parametrize("encrypted", [False, True])
+    @pytest.mark.parametrize("enabled", [True, False])
+    def test_http2_is_spoken_unless_it_is_switched_off(self, tmp_path: Path, encrypted: bool, enabled: bool) -> None:
+        authority = Authority()
+        certificate, key = authority.issue("localhost", "127.0.0.1").write(tmp_path)
+        settings: dict[str, Any] = {"http2": {"enabled": enabled}}
+        if encrypted:
+            settings["tls"] = {"certificate": str(certificate), "key": str(key)}
+        with (
+            appserver.testing.serve(Application(), **settings) as server,
+            # In clear text it is spoken by those who know (RFC 9113 section 3.3): by this client if it may speak nothing else.
+            httpx.Client(http1=encrypted or not enabled, http2=True, verify=authority.client()) as client,
+        ):
+            answer = client.get(server.url)
+        assert (answer.text, answer.http_version) == ("hello", "HTTP/2" if enabled else "HTTP/1.1")
 
     def test_a_failed_start_up_is_raised_where_it_was_asked_for(self) -> None:
         application = Application()

@@ -109,6 +109,7 @@ class AdminListener:
         self._server = Server(
             application,
             http=_HTTP,
+            http2=None,
             websocket=WebSocketSettings(enabled=False),
             workers=_LIMITS,
             root_path="",

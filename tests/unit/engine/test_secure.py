@@ -33,7 +33,9 @@ ISSUED = AUTHORITY.issue("localhost")
 
 
 def secure() -> ServerTLS:
-    return ServerTLS(TLSSettings(), Material((Pair(None, "server.crt", ISSUED.certificate, ISSUED.key),), None))
+    return ServerTLS(
+        TLSSettings(), Material((Pair(None, "server.crt", ISSUED.certificate, ISSUED.key),), None), http2=False
+    )
 
 
 @asynccontextmanager

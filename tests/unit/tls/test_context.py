@@ -30,7 +30,7 @@ def serve(directory: Path, **values: Any) -> ServerTLS:
     sni = [{"name": name, "certificate": str(other), "key": str(other_key)} for name in names]
     defaults = {"certificate": str(certificate), "key": str(key), "sni": sni}
     settings = TLSSettings.model_validate(defaults | values)
-    return ServerTLS(settings, read_material(settings))
+    return ServerTLS(settings, read_material(settings), http2=False)
 
 
 def shake_hands(
