@@ -17,8 +17,8 @@ from tests.support.load import Load
 from tests.support.server import Server
 from tests.support.waiting import eventually
 
-SHARE = 0.95
-"""Of the good requests so many have to succeed."""
+CONNECTIONS = 8
+"""Clients that send good requests."""
 
 
 class Poisoner:
@@ -52,7 +52,7 @@ class Poisoner:
 def attack(
     start_server: StartServer, *, preload: bool, keep_alive: bool, seconds: float, import_time: float = 0.0
 ) -> Server:
-    """Poison a server with two workers for so long; hold the share of good requests."""
+    """Poison a server with two workers for so long; no good request is lost but with its worker."""
     settings = {
         "app": {"target": "poisoned:app"},
         "workers": {"count": 2, "preload": preload},
@@ -65,7 +65,7 @@ def attack(
     poisoner = Poisoner(server)
     began, cpu = time.monotonic(), processes.tree_cpu_seconds(server.pid)
     with (
-        Load(server.address, connections=8, pause=(0.02, 0.1), keep_alive=keep_alive, timeout=15) as load,
+        Load(server.address, connections=CONNECTIONS, pause=(0.02, 0.1), keep_alive=keep_alive, timeout=15) as load,
         poisoner.poisoning(),
     ):
         eventually(lambda: time.monotonic() - began > seconds, "time has passed", timeout=seconds + 5)
@@ -78,10 +78,10 @@ def attack(
         f"requests {100 * share:.2f} % have succeeded; {100 * used:.0f} % of a processor used"
     )
     assert exits >= seconds / 4
-    # Nobody is refused, and nobody waits in vain: what is lost was in the hands of a worker that has died.
+    # Nobody is refused, and nobody waits in vain: what is lost was in the hands of a worker that has died, and a connection has
+    # one request at a time. The share itself says how many others were served meanwhile, so how fast the machine is.
     assert tally.failures.keys() <= {"closed", "reset"}, tally
-    if not import_time:  # else the share says how long a boot takes here
-        assert share >= SHARE
+    assert tally.failures.total() <= CONNECTIONS * exits
     return server
 
 
