@@ -42,9 +42,10 @@ T = TypeVar("T")
 class ApplicationMetricsKeeper:
     """Keeps the directory, and reads it in a thread."""
 
-    def __init__(self, kept: KeptMetrics | None = None) -> None:
-        """Go on with the directory of the program before this one, if it had any."""
+    def __init__(self, kept: KeptMetrics | None = None, *, is_shown: bool = True) -> None:
+        """Go on with the directory of the program before this one, if it had any; its metrics may be wanted no longer."""
         self._metrics: ApplicationMetrics | None = None
+        self._is_shown = is_shown
         self._work: SimpleQueue[tuple[Callable[[], Any], Future[Any]]] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock: int | None = None
@@ -52,8 +53,9 @@ class ApplicationMetricsKeeper:
             self._metrics, self._lock = ApplicationMetrics(Path(kept.directory)), kept.lock
 
     def apply(self, settings: Settings) -> None:
-        """Make the directory if the settings want the application's metrics. Raises SettingsError."""
-        if not settings.metrics.application:
+        """Make the directory if the settings want the application's metrics, and show them or not. Raises SettingsError."""
+        self._is_shown = settings.metrics.application
+        if not self._is_shown:
             return
         workers = settings.workers
         uid = pwd.getpwnam(workers.user).pw_uid if workers.user else -1
@@ -89,7 +91,7 @@ class ApplicationMetricsKeeper:
 
     async def collect(self) -> Sequence[Metric]:
         """The application's metrics; none if they are not wanted, or cannot be read in time."""
-        if self._metrics is None:
+        if self._metrics is None or not self._is_shown:
             return ()
         try:
             async with asyncio.timeout(LIMIT):

@@ -115,6 +115,9 @@ class Configurations:
 def refuse_beyond(capacity: int, policy: Policy) -> None:
     """Raise SettingsError if there are to be more workers than the scoreboard, made at the start, has places for."""
     room = capacity - policy.surge
+    if room < 1:
+        message = f"there is room for {capacity} workers, all in all, until the server is started anew: restart it"
+        raise SettingsError([Problem("reload", "reload.surge", str(policy.surge), message)])
     if policy.count > room:
         message = f"there is room for {room} workers until the server is started anew: restart it"
         raise SettingsError([Problem("reload", "workers.count", str(policy.count), message)])

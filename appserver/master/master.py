@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import singledispatchmethod
+from functools import partial, singledispatchmethod
 
 from appserver import signals
 from appserver.errors import AppserverError, ControlError
@@ -222,12 +222,29 @@ class Master:
         self._scoreboard.reload_finished(action.result)
         if action.generation is None or action.result == "rolled_back":
             self._configurations.take_back(action.generation)
+            self._restore()
         else:
             self._configurations.adopt(action.generation)
             self._output.apply(self._configurations.serving.settings)
         self._configurations.keep(generation.number for generation in self._supervisor.generations())
         self._let_go()
         self._reload_outcomes.give(ReloadOutcome(action.result, action.reason, action.generation))
+
+    def _restore(self) -> None:
+        """Have sockets, log files and the application's metrics as they are wanted: a reload that has failed had changed them.
+
+        Else the next worker of the old generation could not open what belongs to the user of the new one.
+        """
+        settings = self._configurations.wanted.settings
+        for change in (
+            partial(self._listeners.add, settings.listeners),
+            partial(prepare_log_files, settings),
+            partial(self._application_metrics.apply, settings),
+        ):
+            try:
+                change()
+            except AppserverError as error:
+                self._log.error("not as before the reload", reason=str(error))
 
     def _let_go(self) -> None:
         """Let go of the addresses that neither what is serving nor what is wanted next has any more."""
@@ -306,6 +323,7 @@ class Master:
         except AppserverError as error:
             self._scoreboard.reload_finished("refused")
             self._log.error("reload finished", result="refused", reason=str(error))
+            self._restore()
             self._let_go()
             outcome = self._reload_outcomes.refuse(str(error))
             self._announcer.look()

@@ -65,7 +65,8 @@ def _serve(configurations: Configurations, past: Inheritance, reread: Callable[[
         listeners = held.enter_context(contextlib.closing(ListenerSet(activation, past.listeners)))
         default_control = server_place(configuration.loaded.paths, os.environ)
         admin = held.enter_context(contextlib.closing(Admin(default_control, past.sites)))
-        application_metrics = held.enter_context(contextlib.closing(ApplicationMetricsKeeper(past.application_metrics)))
+        application_metrics = ApplicationMetricsKeeper(past.application_metrics, is_shown=settings.metrics.application)
+        held.callback(application_metrics.close)
         pid_file = PidFile(settings.admin.pid_file) if settings.admin.pid_file else None
         if pid_file is not None:
             held.callback(pid_file.remove)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +44,23 @@ async def app(scope, receive, send):
 def directory() -> Iterator[Path]:
     with public_directory() as directory:
         yield directory
+
+
+@needs_root
+def test_a_reload_that_fails_gives_log_files_and_metrics_back_to_the_user_that_goes_on(directory: Path) -> None:
+    settings: dict[str, Any] = {
+        "workers": {"count": 1, "user": USER},
+        "access_log": {"file": str(directory / "access.log")},
+        "metrics": {"application": True},
+    }
+    with Server(directory, settings) as server:
+        (worker,) = server.workers()
+        server.configure({**settings, "app": {"target": "broken:app"}, "workers": {"count": 1, "user": "daemon"}})
+        assert server.reload()["result"] == "rolled_back"
+        os.kill(worker.pid, signal.SIGKILL)
+        server.wait_for_workers(1, without=[worker.pid])
+        assert server.request("/").text == "hello"
+        assert not server.log.matching("worker backs off")
 
 
 def test_the_secrets_of_the_settings_reach_neither_workers_nor_their_children(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from prometheus_client import Metric
 
 from appserver.master import application_metrics
 from appserver.master.application_metrics import ApplicationMetricsKeeper
@@ -33,6 +34,21 @@ def test_there_is_a_directory_only_if_it_is_wanted_and_as_long_as_the_server_run
     assert keeper.environment(UNWANTED) == {}
     keeper.close()
     assert list(place.iterdir()) == []
+
+
+def test_what_is_wanted_no_longer_is_shown_no_longer(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = [Metric("shop", "", "counter")]
+    monkeypatch.setattr(ApplicationMetrics, "collect", lambda _: metrics)
+    keeper = ApplicationMetricsKeeper()
+    keeper.apply(WANTED)
+    assert asyncio.run(keeper.collect()) == metrics
+    keeper.apply(UNWANTED)
+    assert asyncio.run(keeper.collect()) == ()
+    kept = keeper.record()
+    assert asyncio.run(ApplicationMetricsKeeper(kept, is_shown=False).collect()) == ()
+    keeper.apply(WANTED)
+    assert asyncio.run(keeper.collect()) == metrics
+    keeper.close()
 
 
 def test_another_server_of_this_user_is_left_alone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

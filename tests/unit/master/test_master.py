@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from appserver.master.log_files import MasterLog
 from appserver.master.master import Master, Parts
 from appserver.master.notify import Notifier
 from appserver.master.upgrade import Command
-from appserver.settings import Loaded, load
+from appserver.settings import ListenerSettings, Loaded, load
 from appserver.supervision.events import Event, Forked, ScaleRequested
 from appserver.supervision.supervisor import Supervisor
 from appserver.telemetry.scoreboard import Scoreboard
@@ -368,6 +368,35 @@ class TestReloads:
             assert reign.view.status()["last_reload"]["result"] == "refused"
             assert reign.listeners.names() == names
             assert (reign.supervisor.state, len(reign.stage.zygotes)) == ("serving", 1)
+
+        rule(deed)
+
+    def test_one_that_fails_gives_back_what_it_has_changed_outside(
+        self, rule: Rule, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        prepared: list[str] = []
+        backlogs: list[int] = []
+        add = ListenerSet.add
+
+        def adjust(listeners: ListenerSet, wanted: Sequence[ListenerSettings]) -> None:
+            backlogs.append(wanted[0].backlog)
+            add(listeners, wanted)
+
+        monkeypatch.setattr("appserver.master.master.prepare_log_files", lambda it: prepared.append(it.app.target))
+
+        async def deed(reign: Reign) -> None:
+            await reign.serving()
+            monkeypatch.setattr(ListenerSet, "add", adjust)
+            reign.write(target="a:broken", more="backlog = 7")
+            outcome = reign.master.reload()
+            await until(lambda: len(reign.stage.zygotes) == 2, "the zygote of the new generation")
+            assert (prepared, backlogs) == (["a:broken"], [7])
+            reign.stage.zygotes[1].say(FAILED)
+            assert (await outcome).result == "rolled_back"
+            assert (prepared, backlogs) == (["a:broken", "a:b"], [7, 2048])
+            reign.write(target="a:refused", more="backlog = 9\n[admin]\nbind = '192.0.2.1:1'")
+            assert (await reign.master.reload()).result == "refused"
+            assert (prepared[2:], backlogs[2:]) == (["a:refused", "a:b"], [9, 2048])
 
         rule(deed)
 
