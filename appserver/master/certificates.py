@@ -76,10 +76,13 @@ class CertificateWatch:
         self._log = log
         self._complaints: dict[int, str] = {}  # why a material cannot be renewed, by the identity of its Certificates
         self._reminded: dict[tuple[str, float], float] = {}
+        self._next: asyncio.TimerHandle | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Look now, and from now on."""
+        """Look now, and from now on; to be called again when other settings hold, which may want it more often."""
         self._loop = loop
+        if self._next is not None:
+            self._next.cancel()
         self._turn()
 
     def _turn(self) -> None:
@@ -90,7 +93,7 @@ class CertificateWatch:
         if interval:
             self.look_at_files()
         self.look_at_calendar()
-        self._loop.call_later(interval or IDLE_INTERVAL, self._turn)
+        self._next = self._loop.call_later(interval or IDLE_INTERVAL, self._turn)
 
     def look_at_files(self) -> None:
         """Take over what has changed."""

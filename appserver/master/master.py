@@ -226,6 +226,7 @@ class Master:
         else:
             self._configurations.adopt(action.generation)
             self._output.apply(self._configurations.serving.settings)
+            self._certificates.start(self._loop)
         self._configurations.keep(generation.number for generation in self._supervisor.generations())
         self._let_go()
         self._reload_outcomes.give(ReloadOutcome(action.result, action.reason, action.generation))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,18 @@ class TestRenewal:
         AUTHORITY.issue("localhost").write(tmp_path)
         assert scene.look() == []
         assert scene.renewed == []
+
+    def test_a_shorter_interval_holds_at_once(self, tmp_path: Path) -> None:
+        generations: dict[int, Certificates | None] = {1: certificates(tmp_path, check_interval=3600.0)}
+        scene = Scene(generations)
+        loop = asyncio.new_event_loop()
+        scene.watch.start(loop)
+        generations[1] = certificates(tmp_path, check_interval=1.0)
+        scene.watch.start(loop)
+        due = [handle.when() - loop.time() for handle in loop._scheduled if not handle.cancelled()]  # type: ignore[attr-defined]
+        loop.close()
+        assert len(due) == 1
+        assert due[0] <= 1
 
 
 class TestCalendar:

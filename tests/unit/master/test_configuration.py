@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from appserver.master.configuration import Configuration, Configurations
+from appserver.errors import SettingsError
+from appserver.master.configuration import Configuration, Configurations, refuse_beyond
 from appserver.settings import Override, load
 
 
@@ -25,6 +26,25 @@ def test_a_secret_of_the_settings_is_not_in_the_environment_of_the_application(
     environment = Configuration.of(load(None, environ={}, overrides=overrides)).environment()
     assert "geheim" not in "".join(environment.values())
     assert (environment["DATABASE_PASSWORD"], environment["APPSERVER_WORKERS__COUNT"]) == ("its own", "2")
+
+
+@pytest.mark.parametrize(
+    ("count", "surge", "problem"),
+    [
+        (63, 1, None),
+        (64, 1, "workers.count = 64: there is room for 63"),
+        (1, 99, "reload.surge = 99: there is room for 64"),
+    ],
+)
+def test_what_there_is_no_room_for_is_named(count: int, surge: int, problem: str | None) -> None:
+    overrides = [Override("app.target", "a:b", "argument"), Override("workers.count", count, "argument")]
+    overrides.append(Override("reload.surge", surge, "argument"))
+    policy = Configuration.of(load(None, environ={}, overrides=overrides)).policy
+    if problem is None:
+        refuse_beyond(64, policy)
+    else:
+        with pytest.raises(SettingsError, match=problem):
+            refuse_beyond(64, policy)
 
 
 def configuration(target: str) -> Configuration:
