@@ -21,7 +21,7 @@ from appserver.aws.invocation import Buffered, Stream, Streamed, refusal
 from appserver.engine import lifecycle
 from appserver.engine.admission import Admission
 from appserver.engine.exchange import DONE, Exchange
-from appserver.engine.refusal import body_too_large as too_large
+from appserver.engine.refusal import body_too_large
 from appserver.engine.request_id import RequestIDs
 from appserver.engine.scope import scope_template
 from appserver.engine.service import Logger, Service
@@ -38,6 +38,10 @@ MAX_TEMPLATES = 64
 
 CANCELLATION_GRACE = 0.1
 """Seconds that a cancelled application gets to end itself."""
+
+# Octets of a head beside what a request says: of its first line and the empty one at the end, and of each field.
+_LINES = len("  HTTP/1.1\r\n\r\n")
+_FIELD = len(": \r\n")
 
 Other = Callable[[Any, Any], Any]
 """A function for events that are no requests; it may be a coroutine function."""
@@ -130,8 +134,7 @@ class Adapter:
             return await self._call_other(invocation)
         try:
             request = kind.read(event, self._options)
-            if len(request.body) > self.service.max_body_size:
-                raise too_large(self.service)
+            _check_size(self.service, request)
         except RequestError as error:
             self._logger.warning("request refused", status=error.status, reason=error.reason, detail=str(error))
             self.service.slot.rejected(error.reason)
@@ -254,6 +257,21 @@ async def _call(other: Other, invocation: Invocation) -> Any:
         return await other(invocation.event, invocation.context)
     result = await asyncio.to_thread(other, invocation.event, invocation.context)
     return await result if inspect.isawaitable(result) else result
+
+
+def _check_size(service: Service, request: InvocationRequest) -> None:
+    """Hold a request to the limits of [http], as if HTTP/1.1 had carried it. Raises RequestError: 414, 431, 413."""
+    limits = service.limits
+    target, headers = request.target, request.headers
+    if len(target) > limits.max_target_size:
+        raise limits.target_too_large()
+    if len(headers) > limits.max_headers:
+        raise limits.too_many_fields()
+    fields = sum([len(name) + len(value) + _FIELD for name, value in headers])
+    if _LINES + len(request.method) + len(target) + fields > limits.max_header_size:
+        raise limits.head_too_large()
+    if len(request.body) > service.max_body_size:
+        raise body_too_large(service)
 
 
 def _request_ids(settings: RequestIDSettings) -> InvocationIDs | None:

@@ -33,7 +33,7 @@ from appserver.aws.starting import refuse_trio, start_up
 from appserver.aws.watch import Watch
 from appserver.aws.wire import Reply
 from appserver.errors import AppserverError, EventError, RuntimeAPIError
-from appserver.settings import Loaded, Settings, read_env_file
+from appserver.settings import Loaded, Settings
 from appserver.telemetry.access_log import AccessLog
 from appserver.telemetry.log_config import LogConfig, application_logging
 from appserver.telemetry.logs import LogOutput, configure, get_logger, handle_loop_exceptions
@@ -53,8 +53,7 @@ def run(load: Callable[[], Loaded]) -> int:
     output: LogOutput | None = None
     try:
         settings = load().settings
-        if settings.app.env_file is not None:
-            environment.add(read_env_file(settings.app.env_file))
+        environment.add_file(settings.app.env_file)
         output = configure(settings.logging, process="lambda")
         handle_loop_exceptions(loop)
         refuse_trio(settings)

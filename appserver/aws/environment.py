@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 from appserver.errors import UsageError
+from appserver.settings import read_env_file
 
 API = "AWS_LAMBDA_RUNTIME_API"
 TRACE = "_X_AMZN_TRACE_ID"
@@ -53,6 +55,7 @@ def propagate(trace: str | None) -> None:
         os.environ[TRACE] = trace
 
 
-def add(variables: dict[str, str]) -> None:
-    """Set the variables of `app.env_file`."""
-    os.environ.update(variables)
+def add_file(path: Path | None) -> None:
+    """Set the variables of `app.env_file`, if there is one. Raises SettingsError."""
+    if path is not None:
+        os.environ.update(read_env_file(path))

@@ -19,9 +19,11 @@ from appserver.aws import environment
 from appserver.aws.adapter import Adapter, Invocation, Other
 from appserver.aws.custom import CustomHandlers
 from appserver.aws.events.kind import MANGUM_TEXT_TYPES
+from appserver.aws.other import load_other
 from appserver.aws.starting import refuse_trio, start_up
-from appserver.settings import Override, Settings, load
+from appserver.settings import Override, Settings, by_key, load
 from appserver.telemetry.access_log import AccessLog
+from appserver.telemetry.log_config import configure_embedded
 from appserver.telemetry.logs import get_logger
 
 # Defaults other than those of a server: no log lines that the function has not asked for.
@@ -128,9 +130,11 @@ def handler(
 ) -> Handler:
     """Make the handler of a function of an application (ASGI or WSGI): `handler = appserver.aws.handler(app)`.
 
-    The arguments are those of Mangum. `other` is a function of event and context for events that are no requests; any other
-    setting can be given by its section: `access_log={"enabled": True}`. The lifespan start-up runs once: here if Lambda is starting
-    the function, else with the first event. Raises SettingsError, ApplicationImportError, StartupError.
+    The arguments are those of Mangum. `other` is a function of event and context for events that are no requests, and goes before
+    `lambda.other`, which names one that can be imported here. Any other setting can be given by its section:
+    `access_log={"enabled": True}`. `app.env_file` is read and `logging` set up now, for the whole program: `config` as by
+    dictConfig, the rest for what appserver itself logs. The lifespan start-up runs once: here if Lambda is starting the
+    function, else with the first event. Raises SettingsError, ApplicationImportError, StartupError.
     """
     base_path = "/" + api_gateway_base_path.strip("/") if api_gateway_base_path else "/"
     values: dict[str, Any] = {**_DEFAULTS, "app.target": "the:application", "app.lifespan": lifespan}
@@ -138,12 +142,15 @@ def handler(
     values["lambda.exclude_headers"] = list(exclude_headers or ())
     if text_mime_types:
         values["lambda.text_types"] = list(text_mime_types)
-    values |= {f"{section}.{name}": value for section, content in settings.items() for name, value in content.items()}
-    loaded = load(None, environ={}, overrides=[Override(key, value, "argument") for key, value in values.items()])
+    values |= by_key(settings)
+    overrides = [Override(key, value, "argument") for key, value in values.items()]
+    loaded = load(None, environ={}, overrides=overrides).settings
+    environment.add_file(loaded.app.env_file)
+    configure_embedded(loaded.logging, given=settings.get("logging", {}))
     config = {
         "api_gateway_base_path": base_path,
         "text_mime_types": list(text_mime_types or MANGUM_TEXT_TYPES),
         "exclude_headers": [name.lower() for name in exclude_headers or ()],
     }
     custom = CustomHandlers(custom_handlers, config) if custom_handlers else None
-    return Handler(app, loaded.settings, custom=custom, other=other)
+    return Handler(app, loaded, custom=custom, other=load_other(loaded) if other is None else other)

@@ -11,7 +11,7 @@ from appserver.settings import Settings
 
 
 def load_other(settings: Settings) -> Callable[[Any, Any], Any] | None:
-    """Import it; None if there is none. Raises ApplicationImportError. `app.directory` is on sys.path by then."""
+    """Import it; None if there is none. Raises ApplicationImportError. Where it can be imported from is on sys.path by then."""
     name = settings.on_lambda.other
     if name is None:
         return None

@@ -16,7 +16,7 @@ from __future__ import annotations
 from appserver.settings.address import Address, DescriptorAddress, SystemdAddress, TCPAddress, UnixAddress
 from appserver.settings.env_file import read_env_file
 from appserver.settings.keys import SECRET_VARIABLES
-from appserver.settings.loading import Loaded, load, look_up, read_settings
+from appserver.settings.loading import Loaded, by_key, load, look_up, read_settings
 from appserver.settings.logging_config import read_logging_config
 from appserver.settings.model import (
     AccessLogSettings,
@@ -74,6 +74,7 @@ __all__ = [
     "UnixAddress",
     "WebSocketSettings",
     "WorkersSettings",
+    "by_key",
     "differences",
     "format_duration",
     "format_size",

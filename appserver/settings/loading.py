@@ -65,6 +65,21 @@ def load(
     return Loaded(settings, MappingProxyType(draft.origins(settings)), paths)
 
 
+def by_key(sections: Mapping[str, object]) -> dict[str, Any]:
+    """Return the values of sections that a program has given as arguments, by dotted key. Raises SettingsError."""
+    expected = "expected a mapping of the keys of that section to their values"
+    problems: list[Problem] = []
+    values: dict[str, Any] = {}
+    for section, content in sections.items():
+        if isinstance(content, Mapping):
+            values |= {f"{section}.{name}": value for name, value in content.items()}
+        else:
+            problems.append(Problem("argument", section, repr(content), expected))
+    if problems:
+        raise SettingsError(problems)
+    return values
+
+
 def look_up(key: str, config: Path | Sequence[Path] | None, *, environ: Mapping[str, str]) -> object:
     """Return what the files and the environment say for a dotted key, as it is written there; None if nothing.
 

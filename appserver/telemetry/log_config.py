@@ -14,7 +14,7 @@ import logging
 import logging.config
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -88,6 +88,17 @@ def application_logging(config: LogConfig) -> Iterator[None]:
     config.apply()
     yield
     adopt_handlers()
+
+
+def configure_embedded(settings: LoggingSettings, given: Collection[str]) -> None:
+    """Set up logging in a program that is not appserver's own, of which these keys are given. Raises SettingsError.
+
+    `config` and `config_file` are for the whole program, the others for what appserver itself logs.
+    """
+    config = LogConfig.read(settings)
+    if set(given) - {"config", "config_file"}:
+        logs.configure_own(settings)
+    config.apply()
 
 
 class _Configurator(logging.config.DictConfigurator):

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Callable
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import appserver.aws
-from appserver.errors import EventError, StartupError
+from appserver.errors import ApplicationImportError, EventError, Problem, SettingsError, StartupError
+from appserver.telemetry import logs
 from tests.unit.aws import events
 
 
@@ -24,6 +28,15 @@ class Context:
 
     def get_remaining_time_in_millis(self) -> int:
         return self.milliseconds
+
+
+@pytest.fixture
+def own_log(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A program in which appserver's log is not set up yet; what is set up is put away."""
+    monkeypatch.setattr(logs, "_log", None)
+    yield
+    if logs._log is not None:
+        logs._log.output.close()
 
 
 class Application:
@@ -183,6 +196,95 @@ def test_events_of_others() -> None:
         appserver.aws.handler(Application())({"x": 1}, Context())
 
 
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a module with functions for events that are no requests."""
+    name = "function_for_other_events"
+    (tmp_path / f"{name}.py").write_text(
+        "import os\nname = os.environ.get('TABLE')\n"
+        "def answer(event, context):\n    return {'seen': event['x'], 'table': name}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, name, None)  # so that it is forgotten at the end
+    monkeypatch.delitem(sys.modules, name)
+    return name
+
+
+def test_the_function_of_the_settings_for_events_of_others(module: str) -> None:
+    named: dict[str, Any] = {"lambda": {"other": f"{module}:answer"}}
+    handler = appserver.aws.handler(Application(), **named)
+    assert handler({"x": 1}, Context()) == {"seen": 1, "table": None}
+
+
+def test_the_argument_goes_before_the_function_of_the_settings() -> None:
+    named: dict[str, Any] = {"lambda": {"other": "missing:function"}}
+    handler = appserver.aws.handler(Application(), other=lambda event, context: "argument", **named)
+    assert handler({"x": 1}, Context()) == "argument"
+
+
+@pytest.mark.parametrize("name", ["missing_for_sure:answer", "json:missing", "json:__name__"])
+def test_a_function_of_the_settings_that_is_none(name: str) -> None:
+    named: dict[str, Any] = {"lambda": {"other": name}}
+    with pytest.raises(ApplicationImportError):
+        appserver.aws.handler(Application(), **named)
+
+
+def test_the_variables_of_the_environment_file_are_set(
+    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TABLE", "before")
+    (tmp_path / "env").write_text("TABLE=orders\n")
+    sections: dict[str, Any] = {"app": {"env_file": str(tmp_path / "env")}, "lambda": {"other": f"{module}:answer"}}
+    handler = appserver.aws.handler(Application(), **sections)
+    assert os.environ["TABLE"] == "orders"
+    assert handler({"x": 1}, Context()) == {"seen": 1, "table": "orders"}
+
+
+class TestLogging:
+    @pytest.fixture(autouse=True)
+    def log(self, own_log: None) -> None:
+        pass
+
+    @staticmethod
+    async def fail(scope: Any, send: Any) -> None:
+        raise ValueError("on purpose")
+
+    def test_what_appserver_logs_has_the_level_and_the_file_of_the_settings(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        files = {level: tmp_path / level for level in ("critical", "error")}
+        for level, file in files.items():
+            handler = appserver.aws.handler(Application(self.fail), logging={"level": level, "file": str(file)})
+            assert handler(events.HTTP, Context())["statusCode"] == 500
+        assert files["critical"].read_text() == ""
+        assert "on purpose" in json.loads(files["error"].read_text())["exception"]
+        assert capfd.readouterr().err == ""
+
+    def test_the_configuration_is_for_the_whole_program(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        logger = logging.getLogger("shop.of.a.function")
+        monkeypatch.setattr(logger, "level", logging.DEBUG)
+        config = {"version": 1, "incremental": True, "loggers": {logger.name: {"level": "CRITICAL"}}}
+        appserver.aws.handler(Application(), logging={"config": config})
+        assert logger.level == logging.CRITICAL
+        assert logs._log is None  # it leaves what appserver logs alone
+
+    def test_a_configuration_that_cannot_be_applied_is_an_error_of_the_settings(self) -> None:
+        config = {"version": 1, "incremental": True, "handlers": {"missing": {"level": "INFO"}}}
+        with pytest.raises(SettingsError, match=r"logging\.config"):
+            appserver.aws.handler(Application(), logging={"config": config})
+
+
+def test_sections_that_are_none() -> None:
+    wrong: Any = {"http": 5, "proxy": ["x"]}
+    with pytest.raises(SettingsError) as caught:
+        appserver.aws.handler(Application(), **wrong, access_log={"enabled": True})
+    expected = "expected a mapping of the keys of that section to their values"
+    assert caught.value.problems == (
+        Problem("argument", "http", "5", expected),
+        Problem("argument", "proxy", "['x']", expected),
+    )
+
+
 def test_an_application_that_hangs_is_a_504_in_time() -> None:
     async def answer(scope: Any, send: Any) -> None:
         await asyncio.Event().wait()
@@ -217,6 +319,42 @@ def test_a_body_beyond_the_limit_is_a_413() -> None:
     handler = appserver.aws.handler(Application(), http={"max_body_size": 10})
     event = {**events.HTTP, "body": base64.b64encode(bytes(11)).decode(), "isBase64Encoded": True}
     assert handler(event, Context())["statusCode"] == 413
+
+
+def head_size(event: Mapping[str, Any]) -> int:
+    """The octets of the head that HTTP/1.1 would have carried, for an event without a body."""
+    http, headers = event["requestContext"]["http"], event["headers"]
+    lines = [f"{http['method']} {event['rawPath']}?{event['rawQueryString']} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return sum(len(line.encode()) + len(b"\r\n") for line in [*lines, ""])
+
+
+PLAIN = {
+    **{name: value for name, value in events.HTTP.items() if name not in ("body", "cookies")},
+    "rawPath": "/path",
+    "rawQueryString": "a=1",
+    "headers": {"host": "example.com", "x-a": "1", "x-amzn-trace-id": "Root=1-5e6722a7"},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "status"),
+    [
+        ("max_target_size", len("/path?a=1"), 414),
+        ("max_headers", 3, 431),
+        ("max_header_size", head_size(PLAIN), 431),
+    ],
+)
+def test_a_head_beyond_the_limits_is_refused_and_the_application_is_not_called(
+    name: str, size: int, status: int
+) -> None:
+    application = Application()
+    assert appserver.aws.handler(application, http={name: size})(PLAIN, Context())["statusCode"] == 200
+    assert len(application.scopes) == 1
+    refused = appserver.aws.handler(application, http={name: size - 1})(PLAIN, Context())
+    assert refused["statusCode"] == status
+    assert len(application.scopes) == 1
+    assert appserver.aws.handler(application, http={name: 0})(PLAIN, Context())["statusCode"] == 200
 
 
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
