@@ -16,6 +16,7 @@ from pathlib import Path
 from appserver.cli.options import Parser
 from appserver.cli.output import show
 from appserver.errors import UsageError
+from appserver.settings import Override, load
 
 # The classes whose call makes an application, and the name of each for people.
 _CALLS = {
@@ -79,14 +80,23 @@ def init_parser() -> Parser:
     parser.add_argument(
         "target", nargs="?", metavar="module:attribute", help="the application, if it is not to be looked for"
     )
-    parser.add_argument("--output", metavar="FILE", type=Path, default=Path("server.toml"), help="default: server.toml")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        type=Path,
+        default=Path("server.toml"),
+        help='default: server.toml; "-" for standard output',
+    )
     parser.add_argument("--force", action="store_true", help="replace the file if it is there")
     return parser
 
 
 def init(options: argparse.Namespace) -> int:
-    """Write the file, and say what to do with it. Raises UsageError if there is one, or nothing to serve."""
-    found = [Found(options.target, "")] if options.target else sorted(_applications(Path()), key=_rank)
+    """Write the file, and say what to do with it. Raises UsageError if there is one, or nothing to serve.
+
+    Raises SettingsError for the name of an application that can be none.
+    """
+    found = [_named(options.target)] if options.target else sorted(_applications(Path()), key=_rank)
     if not found:
         raise UsageError("no application found in the Python files here; name it: appserver init module:attribute")
     application, *others = found
@@ -97,19 +107,33 @@ def init(options: argparse.Namespace) -> int:
         if application.is_factory
         else "",
     )
-    try:
-        with options.output.open("w" if options.force else "x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError:
-        raise UsageError(f"{options.output} is there already; --force replaces it") from None
-    except OSError as error:
-        raise UsageError(f"{options.output} cannot be written: {error.strerror}") from None
+    if options.output == Path("-"):
+        show(text)
+        return 0
+    _write(options.output, text, replace=options.force)
     config = "" if options.output == Path("server.toml") else f" --config {options.output}"
     show(f"{options.output}: written for {application.target}{f' ({application.kind})' if application.kind else ''}\n")
     if others:
         show(f"found as well: {', '.join(other.target for other in others)}\n")
     show(f"check it: appserver check --app{config}\nrun it:   appserver{config}\n")
     return 0
+
+
+def _named(target: str) -> Found:
+    load(None, environ={}, overrides=[Override("app.target", target, "argument")])
+    return Found(target, "")
+
+
+def _write(path: Path, text: str, *, replace: bool) -> None:
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory; expected the path of a file")
+    try:
+        with path.open("w" if replace else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UsageError(f"{path} is there already; --force replaces it") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _rank(found: Found) -> tuple[object, ...]:
@@ -133,7 +157,11 @@ def _applications(directory: Path) -> Iterator[Found]:
 
 
 def _sources(directory: Path, levels: int) -> Iterator[Path]:
-    for entry in os.scandir(directory):
+    try:
+        entries = list(os.scandir(directory))
+    except OSError:  # one that may not be read holds nothing that could be served
+        return
+    for entry in entries:
         path = directory / entry.name
         if entry.name.endswith(".py") and path.stem.isidentifier() and entry.is_file():
             yield path

@@ -39,11 +39,12 @@ def find(settings: Settings, given: Collection[Location]) -> Iterator[Finding]:
     return itertools.chain(
         _application(settings),
         _listeners(settings, given),
-        _tls(settings),
+        _tls(settings, given),
         _workers(settings),
         _files(settings),
         _logging(settings),
         _control_socket(settings),
+        _headers(settings),
     )
 
 
@@ -97,6 +98,8 @@ def _listeners(settings: Settings, given: Collection[Location]) -> Iterator[Find
         yield from _duplicate(location, listener.bind, taken)
     if settings.admin.bind is not None:
         yield from _duplicate(("admin", "bind"), settings.admin.bind, taken)
+    if (control := _control(settings)) is not None:
+        yield from _duplicate(("admin", "control"), UnixAddress(os.path.abspath(control)), taken)
 
 
 def _may_be_trusted(bind: object, trusted: Iterable[str]) -> bool:
@@ -109,12 +112,14 @@ def _may_be_trusted(bind: object, trusted: Iterable[str]) -> bool:
 def _duplicate(location: Location, bind: object, taken: dict[object, Location]) -> Iterator[Finding]:
     if isinstance(bind, TCPAddress) and bind.port == 0:
         return  # the kernel chooses a different port for each
+    if isinstance(bind, UnixAddress) and not bind.is_abstract:
+        bind = UnixAddress(os.path.abspath(bind.path))
     if bind in taken:
         yield Finding(location, f"already the address of {dotted(taken[bind])}", (taken[bind],))
     taken.setdefault(bind, location)
 
 
-def _tls(settings: Settings) -> Iterator[Finding]:
+def _tls(settings: Settings, given: Collection[Location]) -> Iterator[Finding]:
     tls = settings.tls
     for name in ("certificate", "key", "client_ca"):
         path: Path | None = getattr(tls, name)
@@ -132,10 +137,14 @@ def _tls(settings: Settings) -> Iterator[Finding]:
             trouble = _file_trouble(getattr(sni, name))
             if trouble:
                 yield Finding(("tls", "sni", index, name), trouble)
-    if tls.key is not None and tls.certificate is None:
-        yield Finding(("tls", "key"), "expected tls.certificate to go with it", (("tls", "certificate"),))
+    for name in ("key", "client_ca", "sni"):
+        if getattr(tls, name) and tls.certificate is None:
+            yield Finding(("tls", name), "expected tls.certificate to go with it", (("tls", "certificate"),))
+    verify: Location = ("tls", "client_verify")
+    if tls.client_ca is not None and verify not in given:  # "none" that somebody has written is meant
+        yield Finding(("tls", "client_ca"), "expected tls.client_verify to go with it", (verify,))
     if tls.client_verify != "none" and tls.client_ca is None:
-        yield Finding(("tls", "client_verify"), "expected tls.client_ca to go with it", (("tls", "client_ca"),))
+        yield Finding(verify, "expected tls.client_ca to go with it", (("tls", "client_ca"),))
 
 
 def _workers(settings: Settings) -> Iterator[Finding]:
@@ -189,6 +198,15 @@ def _control_socket(settings: Settings) -> Iterator[Finding]:
     else:
         if address == UnixAddress(str(path)) and str(path).startswith("@"):
             yield Finding(("admin", "control"), f"expected the path of a file; for one of this name: ./{path}")
+
+
+def _headers(settings: Settings) -> Iterator[Finding]:
+    own = settings.request_id.header
+    for index, (name, _) in enumerate(settings.http.headers):
+        if own is not None and name.lower() == own.lower():
+            yield Finding(
+                ("http", "headers", index), "already the name of request_id.header", (("request_id", "header"),)
+            )
 
 
 def _control(settings: Settings) -> Path | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -57,11 +57,18 @@ def read_invocation(words: Sequence[str], environ: Mapping[str, str]) -> Invocat
     target, told = _parse(table, words[position + 1 :])
     variables = list(_from_environment(table, environment))
     if peer == "gunicorn":
-        told_before = _parse(table, shlex.split(environment.get("GUNICORN_CMD_ARGS", "")))
+        told_before = _parse(table, _words("GUNICORN_CMD_ARGS", environment))
         variables += [Given(one.option, one.value, "GUNICORN_CMD_ARGS") for one in told_before[1]]
         target = target or told_before[0]
     given = [*_from_file(table, [*variables, *told], environment), *variables, *told]
     return Invocation(table, target or _app_variable(table, environment), tuple(given), environment)
+
+
+def _words(variable: str, environment: Mapping[str, str]) -> list[str]:
+    try:
+        return shlex.split(environment.get(variable, ""))
+    except ValueError as error:  # a quotation without an end
+        raise UsageError(f"{variable}: {error}") from None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -140,7 +147,15 @@ def _configuration_name(table: Table, name: str) -> str:
 
 def _each(option: Option, value: Any, where: str) -> Iterator[Given]:
     if option.takes == "values":
-        for part in value.split(",") if isinstance(value, str) else value or ():
+        for part in _parts(value):
             yield Given(option, part, where)
     else:
         yield Given(option, value, where)
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, str):
+        return value.split(",")
+    if isinstance(value, Iterable):
+        return value
+    return (value,) if value else ()

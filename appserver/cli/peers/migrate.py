@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from appserver.cli.peers.command_line import Given, Invocation, read_invocation
 from appserver.cli.peers.table import Option
+from appserver.errors import UsageError
 from appserver.settings import Override
 from appserver.settings.keys import KEYS
 
@@ -70,7 +71,7 @@ class Translation:
                 return
             value = option.values[str(value)]
         elif option.unit == "ms":
-            value = float(value) / 1000
+            value = _seconds(given)
         elif option.unit == "MiB":
             value = f"{value}MiB"
         elif option.split and isinstance(value, str):
@@ -116,11 +117,10 @@ class Translation:
         self.binds.append((f"fd://{given.value}", True))
 
     def by_bind(self, given: Given) -> None:
-        self._replace_binds_of_weaker_sources(given)
-        self.binds.append((_bind(str(given.value)), True))
+        self._add_bind(given, may_encrypt=True)
 
     def by_insecure_bind(self, given: Given) -> None:
-        self.binds.append((_bind(str(given.value)), False))
+        self._add_bind(given, may_encrypt=False)
 
     def by_develop(self, given: Given) -> None:
         if given.value:
@@ -211,10 +211,12 @@ class Translation:
             self._set("app.interface", "wsgi")
         elif kind == "rsgi":
             self._advise("RSGI is granian's own: the application has to be one of ASGI or WSGI")
-        else:
+        elif kind in ("asgi", "asginl"):
             self._set("app.interface", "asgi3")
             if kind == "asginl":
                 self._set("app.lifespan", "off")
+        else:
+            self._note_without(f"{_shown(given)}: granian has asgi, asginl, rsgi and wsgi")
 
     def by_worker_class(self, given: Given) -> None:
         kind = given.value["name"] if isinstance(given.value, Mapping) else str(given.value)
@@ -265,11 +267,12 @@ class Translation:
                     self._set(default.setting, default.value, default.remark)
 
     def _finish(self) -> None:
-        port = self._invocation.environment.get("PORT") if self._invocation.table.peer == "gunicorn" else None
-        if not self.binds:
-            host = self._tcp.get("host", "0.0.0.0" if port else "127.0.0.1")  # noqa: S104 - as gunicorn does
-            host = f"[{host}]" if ":" in host else host
-            self.binds = [(f"{host}:{self._tcp.get('port') or port or 8000}", True)]
+        peer = self._invocation.table.peer
+        if peer == "hypercorn" and not {"tls.certificate", "tls.key"} <= self.settings.keys():
+            self.binds = [bind for bind in self.binds if bind[1]]  # without TLS it opens those of `bind` only
+        # Daphne opens everything that it is told; hypercorn what is without TLS besides the others; the rest one of them.
+        if not any(may_encrypt for _, may_encrypt in self.binds) or (peer == "daphne" and self._tcp):
+            self.binds.insert(0, (self._tcp_bind(), True))
         if self._threads is not None and "app.threads" not in self.settings:
             self._set(
                 "app.threads", self._threads, "a worker serves one request at a time there; here 8 is the default"
@@ -277,11 +280,19 @@ class Translation:
         if self._metrics.get("wanted"):
             self._set("admin.bind", f"{self._metrics.get('host', '127.0.0.1')}:{self._metrics.get('port', 9090)}")
 
-    def _replace_binds_of_weaker_sources(self, given: Given) -> None:
+    def _tcp_bind(self) -> str:
+        port = self._invocation.environment.get("PORT") if self._invocation.table.peer == "gunicorn" else None
+        host = self._tcp.get("host", "0.0.0.0" if port else "127.0.0.1")  # noqa: S104 - as gunicorn does
+        host = f"[{host}]" if ":" in host else host
+        return f"{host}:{self._tcp.get('port') or port or 8000}"
+
+    def _add_bind(self, given: Given, *, may_encrypt: bool) -> None:
+        """Add an address, in the place of those of the same option from weaker sources."""
         source = "" if given.where.startswith("-") else given.where
-        if self._lists_from.get("listeners.bind", source) != source:
-            self.binds = []
-        self._lists_from["listeners.bind"] = source
+        if self._lists_from.get(given.option.by, source) != source:
+            self.binds = [bind for bind in self.binds if bind[1] != may_encrypt]
+        self._lists_from[given.option.by] = source
+        self.binds.append((_bind(str(given.value)), may_encrypt))
 
     def listeners(self) -> list[dict[str, Any]]:
         """Return the tables of the listeners."""
@@ -326,12 +337,26 @@ def _is_data(value: Any) -> bool:
     return all(map(_is_data, value)) if isinstance(value, list | tuple) else isinstance(value, str | int | float)
 
 
+def _seconds(given: Given) -> float:
+    try:
+        return float(given.value) / 1000
+    except (TypeError, ValueError):
+        raise UsageError(f"{_shown(given)}: expected milliseconds") from None
+
+
 def _octal(value: Any) -> int:
-    """Return a mask: a number, or digits as Python's int(text, 0) takes them, with octal for a leading zero."""
-    if isinstance(value, int):
-        return value
+    """Return a mask: a number, or digits as Python's int(text, 0) takes them, with octal for a leading zero.
+
+    Raises UsageError if it is none.
+    """
     text = str(value)
-    return int(text, 8) if text.isdigit() and text.startswith("0") else int(text, 0)
+    try:
+        mask = int(text, 8) if text.isdigit() and text.startswith("0") else int(text, 0)
+    except ValueError:
+        mask = -1
+    if not 0 <= mask <= 0o777:
+        raise UsageError(f"umask: expected a number such as 0o027, not {value!r}")
+    return mask
 
 
 def _typed(key: str, value: Any) -> Any:

@@ -39,7 +39,7 @@ class WorkersSettings(Section):
     """How long requests that are running may take to end when a worker stops; then they are cancelled. 0 cancels
     them at once. The rest of that time is for the application's threads, executors and child processes to end."""
 
-    end_event_streams: bool = True
+    end_event_streams: Flag = True
     """When a worker stops, tell event streams (text/event-stream, asked for by GET) that have sent nothing for a second
     that their client has left, so that they end. Browsers connect again at once, to another worker. Without it such a
     stream takes all of graceful_timeout."""

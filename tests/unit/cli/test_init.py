@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,6 +61,39 @@ def test_nothing_of_the_application_is_run(capsys: pytest.CaptureFixture[str]) -
     Path("broken.py").write_text("def\n")
     assert main(["init"]) == 0
     assert not Path("trace").exists()
+
+
+def test_a_directory_that_may_not_be_read_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("main.py").write_text(FASTAPI)
+    Path("private").mkdir()
+    scan = os.scandir
+
+    def refuse(directory: Path) -> Iterator[os.DirEntry[str]]:
+        if Path(directory).name == "private":
+            raise PermissionError(13, "Permission denied")
+        return scan(directory)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    assert main(["init"]) == 0
+
+
+def test_what_is_no_application_is_not_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", 'a:b"']) == 2
+    assert 'expected module:attribute, such as "package.module:app"' in capsys.readouterr().err
+    assert not Path("server.toml").exists()
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_a_directory_is_not_replaced(force: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("conf").mkdir()
+    assert main(["init", "a:b", "--output", "conf", *force]) == 2
+    assert capsys.readouterr().err == "appserver: conf is a directory; expected the path of a file\n"
+
+
+def test_the_file_may_go_to_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "a:b", "--output", "-"]) == 0
+    assert tomllib.loads(capsys.readouterr().out)["app"] == {"target": "a:b"}
+    assert list(Path().iterdir()) == []
 
 
 def test_tests_tools_and_functions_with_arguments_are_none() -> None:

@@ -211,6 +211,69 @@ class TestFiles:
         assert settings(f"hypercorn -c {location} shop:app")["workers"] == {"count": 2}
 
 
+    def test_one_value_in_the_place_of_a_list(self, tmp_path: Path) -> None:
+        (tmp_path / "hypercorn.toml").write_text("bind = 4\n")
+        assert settings("hypercorn -c hypercorn.toml shop:app")["listeners"] == [{"bind": "4:8000"}]
+        (tmp_path / "gunicorn.conf.py").write_text("raw_env = 5\nbind = None\n")
+        said = toml("gunicorn shop:app")
+        assert "put the line 5 into a file" in said
+        assert tomllib.loads(said)["listeners"] == [{"bind": "127.0.0.1:8000"}]
+
+    @pytest.mark.parametrize("value", ["3.5", "[1]", "True", "-1", "512", "'zz'"])
+    def test_a_umask_that_is_none(self, tmp_path: Path, value: str) -> None:
+        (tmp_path / "gunicorn.conf.py").write_text(f"umask = {value}\n")
+        with pytest.raises(UsageError) as error:
+            settings("gunicorn shop:app")
+        assert str(error.value) == f"umask: expected a number such as 0o027, not {value}"
+
+
+class TestMistakes:
+    @pytest.mark.parametrize("server", ["gunicorn", "hypercorn"])
+    @pytest.mark.parametrize("mask", ["zz", "0999", "0o1000", "01777"])
+    def test_a_umask_that_is_none(self, server: str, mask: str) -> None:
+        with pytest.raises(UsageError) as error:
+            settings(f"{server} --umask {mask} a:b")
+        assert str(error.value) == f"umask: expected a number such as 0o027, not '{mask}'"
+
+    def test_a_quotation_without_an_end(self) -> None:
+        with pytest.raises(UsageError, match="GUNICORN_CMD_ARGS: No closing quotation"):
+            settings("gunicorn a:b", {"GUNICORN_CMD_ARGS": "--bind 'x"})
+
+    def test_a_number_that_is_none(self) -> None:
+        with pytest.raises(UsageError, match="--http1-header-read-timeout soon: expected milliseconds"):
+            settings("granian a:b --http1-header-read-timeout soon")
+
+    def test_an_interface_that_there_is_not(self) -> None:
+        said = toml("granian --interface bogus a:b")
+        assert "interface" not in tomllib.loads(said)["app"]
+        assert "--interface bogus: granian has asgi, asginl, rsgi and wsgi" in said
+
+
+class TestSeveralAddresses:
+    TLS = "--certfile cert.pem --keyfile key.pem"
+    ENCRYPTED, INSECURE = {"bind": "127.0.0.1:8000", "tls": True}, {"bind": "0.0.0.0:81"}
+
+    def test_hypercorn_without_tls_has_none_that_are_insecure(self) -> None:
+        assert settings("hypercorn --insecure-bind :81 a:b")["listeners"] == [{"bind": "127.0.0.1:8000"}]
+        assert settings("hypercorn --insecure-bind :81 --bind :82 a:b")["listeners"] == [{"bind": "0.0.0.0:82"}]
+
+    def test_hypercorn_with_tls_has_them_besides_the_others(self) -> None:
+        assert settings(f"hypercorn --insecure-bind :81 {self.TLS} a:b")["listeners"] == [self.ENCRYPTED, self.INSECURE]
+
+    def test_each_kind_takes_the_place_of_its_own(self, tmp_path: Path) -> None:
+        (tmp_path / "h.toml").write_text('bind = [":80"]\ninsecure_bind = [":81"]\n')
+        assert settings(f"hypercorn -c h.toml --bind 127.0.0.1:8000 {self.TLS} a:b")["listeners"] == [
+            self.INSECURE,
+            self.ENCRYPTED,
+        ]
+
+    def test_daphne_opens_all(self) -> None:
+        tcp, unix = {"bind": "127.0.0.1:81"}, {"bind": "unix:/x"}
+        assert settings("daphne -u /x a:b")["listeners"] == [unix]
+        assert settings("daphne -u /x -p 81 a:b")["listeners"] == [tcp, unix]
+        assert settings("daphne --fd 3 -b 127.0.0.1 a:b")["listeners"] == [{"bind": "127.0.0.1:8000"}, {"bind": "fd://3"}]
+
+
 class TestEnvironment:
     def test_variables_of_uvicorn(self) -> None:
         environ = {"UVICORN_PORT": "81", "UVICORN_PROXY_HEADERS": "false", "UVICORN_APP": "a:b", "UVICORN_WORKERS": "2"}

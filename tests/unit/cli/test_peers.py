@@ -135,7 +135,13 @@ class TestTrue:
         meant = [(option.setting, value) for value in option.values.values()]
         for key, value in [*meant, *option.on.items(), *option.off.items()]:
             if not key.startswith("listeners."):
-                needed = [Override("app.target", "a:b", "-"), Override("tls.client_ca", __file__, "-")]
+                needed = [
+                    Override("app.target", "a:b", "-"),
+                    Override("listeners", [{"tls": True}], "-"),
+                    Override("tls.certificate", __file__, "-"),
+                    Override("tls.client_ca", __file__, "-"),
+                    Override("tls.client_verify", "none", "-"),
+                ]
                 load(None, environ={}, overrides=[*needed, Override(key, value, "-")])
 
     def test_an_option_that_a_run_takes_is_the_setting_of_the_table(self) -> None:

@@ -15,6 +15,7 @@ from appserver.settings import Settings
 from appserver.settings.checks import find
 from appserver.settings.keys import Location, dotted, locations, value_at
 
+TLS = {"listeners": [{"tls": True}]}
 USER = pwd.getpwuid(os.getuid()).pw_name
 GROUP = grp.getgrgid(os.getgid()).gr_name
 
@@ -89,6 +90,7 @@ class TestFiles:
             ("tls.client_ca", "no such file"),
             ("tls.sni[0].certificate", "no such file"),
             ("tls.sni[0].key", "no such file"),
+            ("tls.client_ca", "expected tls.client_verify to go with it"),
             ("logging.file", f"no such directory: {missing}"),
             ("access_log.file", f"no such directory: {missing}"),
             ("admin.pid_file", f"no such directory: {missing}"),
@@ -140,6 +142,19 @@ class TestListeners:
             ("admin.bind", "already the address of listeners[3].bind"),
         ]
 
+    def test_the_control_socket_has_a_path_of_its_own(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        values = {"listeners": [{"bind": "unix:@x"}, {"bind": f"unix:{tmp_path}/x"}, {"bind": "unix:./x"}]}
+        assert found(values | {"admin": {"control": "x"}}) == [
+            ("listeners[2].bind", "already the address of listeners[1].bind"),
+            ("admin.control", "already the address of listeners[1].bind"),
+        ]
+        assert found(values | {"admin": {"control": "y"}}) == [
+            ("listeners[2].bind", "already the address of listeners[1].bind")
+        ]
+
     def test_port_0_may_stand_there_often(self) -> None:
         assert found({"listeners": [{"bind": "127.0.0.1:0"}] * 3}) == []
 
@@ -177,7 +192,8 @@ class TestListeners:
 
     def test_each_name_has_one_certificate_in_whatever_case(self) -> None:
         names = ["a.example", "*.a.example", "A.Example", "b.example", "*.A.example"]
-        values = {"tls": {"sni": [{"name": name, "certificate": __file__, "key": __file__} for name in names]}}
+        sni = [{"name": name, "certificate": __file__, "key": __file__} for name in names]
+        values = {"tls": {"certificate": __file__, "sni": sni}, "listeners": [{"tls": True}]}
         assert found(values) == [
             ("tls.sni[2].name", "already the name of tls.sni[0]"),
             ("tls.sni[4].name", "already the name of tls.sni[1]"),
@@ -204,6 +220,13 @@ class TestTogether:
         [
             ({"tls": {"key": __file__}}, "tls.key", "tls.certificate"),
             ({"tls": {"client_verify": "optional"}}, "tls.client_verify", "tls.client_ca"),
+            ({"tls": {"client_ca": __file__, "client_verify": "none"}}, "tls.client_ca", "tls.certificate"),
+            (TLS | {"tls": {"certificate": __file__, "client_ca": __file__}}, "tls.client_ca", "tls.client_verify"),
+            (
+                {"tls": {"sni": [{"name": "x", "certificate": __file__, "key": __file__}]}},
+                "tls.sni",
+                "tls.certificate",
+            ),
             ({"workers": {"queue_size": 1}}, "workers.queue_size", "workers.max_concurrency"),
             ({"workers": {"max_requests_jitter": 1}}, "workers.max_requests_jitter", "workers.max_requests"),
         ],
@@ -214,6 +237,16 @@ class TestTogether:
     def test_with_the_other_it_is_fine(self) -> None:
         workers = {"queue_size": 1, "max_concurrency": 1, "max_requests": 1, "max_requests_jitter": 1}
         assert found({"workers": workers}) == []
+
+    def test_client_certificates_may_be_switched_off_and_their_authority_be_left(self) -> None:
+        tls = {"certificate": __file__, "client_ca": __file__, "client_verify": "none"}
+        assert found(TLS | {"tls": tls}) == []
+
+    def test_the_header_of_the_request_id_is_not_given_twice(self) -> None:
+        headers = {"http": {"headers": ["X-A: 1", "X-Request-ID: 2"]}}
+        assert found(headers) == [("http.headers[1]", "already the name of request_id.header")]
+        assert found(headers | {"request_id": {"header": ""}}) == []
+        assert found(headers | {"request_id": {"header": "x-trace"}}) == []
 
 
 class TestTrio:
