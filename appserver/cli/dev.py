@@ -12,6 +12,7 @@ import argparse
 import dataclasses
 import json
 import os
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from appserver import signals
 from appserver.cli.options import Parser, application_parser, loader
 from appserver.cli.sources import require_watchfiles, watch_sources
 from appserver.errors import AppserverError
-from appserver.settings import Loaded, Settings, read_env_file
+from appserver.settings import SECRET_VARIABLES, AppSettings, Loaded, Settings, read_env_file
 from appserver.telemetry.logs import configure, get_logger
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ AGAIN = "dev-again"
 
 # Defaults that differ in development; whatever the settings say is stronger.
 _DEFAULTS = {"logging.format": "console", "access_log.format": "console"}
+# What is for a master with its workers, and for AWS Lambda.
+_UNUSED_SECTIONS = {"admin", "lambda", "metrics", "reload", "shutdown"}
+_USED_OF_WORKERS = {
+    *("loop", "boot_timeout", "graceful_timeout", "lifespan_timeout", "end_event_streams"),
+    *("max_connections", "max_concurrency", "queue_size", "queue_timeout"),
+}
 
 
 @dataclass(slots=True)
@@ -100,16 +107,19 @@ def _live(loaded: Loaded, read: Callable[[], Loaded], listeners: ListenerSet, st
     settings = loaded.settings
     output = configure(settings.logging, process="dev")
     output.start_writer()
+    loop = loop_factory(settings.workers.loop)()
+    loop.add_signal_handler(signal.SIGUSR1, output.reopen)
     signals.unblock()
     try:
+        if not state.listeners and (keys := unused(loaded)):
+            get_logger("appserver.dev").warning("not used in development", settings=keys)
         certificates = Certificates.of(loaded)
-        if settings.app.env_file is not None:
-            os.environ.update(read_env_file(settings.app.env_file))
+        prepare_environment(settings.app)
         listeners.add(settings.listeners)
         listeners.keep(settings.listeners)
         development = Development(
             settings,
-            loop_factory(settings.workers.loop)(),
+            loop,
             [
                 Listener.from_fd(os.dup(grant.fd), grant.name, tls=grant.tls, proxy_protocol=grant.proxy_protocol)
                 for grant in listeners.grants(settings.listeners)
@@ -127,6 +137,27 @@ def _live(loaded: Loaded, read: Callable[[], Loaded], listeners: ListenerSet, st
         return changed
     finally:
         output.close()
+
+
+def unused(loaded: Loaded) -> list[str]:
+    """Return the settings of the command line that development has no use for; a file is for production as well."""
+    return [key for key, origin in loaded.origins.items() if origin.source == "command line" and not _is_used(key)]
+
+
+def _is_used(key: str) -> bool:
+    section, _, name = key.partition(".")
+    return name in _USED_OF_WORKERS if section == "workers" else section not in _UNUSED_SECTIONS
+
+
+def prepare_environment(app: AppSettings) -> None:
+    """Make this process's environment the application's, which has the variables of its file and no secrets of the settings.
+
+    Raises SettingsError when the file cannot be read.
+    """
+    if app.env_file is not None:
+        os.environ.update(read_env_file(app.env_file))
+    for name in SECRET_VARIABLES:
+        os.environ.pop(name, None)
 
 
 def _changed(names: list[str], read: Callable[[], Loaded], change: Callable[[list[str]], None]) -> None:

@@ -99,7 +99,7 @@ def _listeners(settings: Settings, given: Collection[Location]) -> Iterator[Find
     if settings.admin.bind is not None:
         yield from _duplicate(("admin", "bind"), settings.admin.bind, taken)
     if (control := _control(settings)) is not None:
-        yield from _duplicate(("admin", "control"), UnixAddress(os.path.abspath(control)), taken)
+        yield from _duplicate(("admin", "control"), UnixAddress(str(control.absolute())), taken)
 
 
 def _may_be_trusted(bind: object, trusted: Iterable[str]) -> bool:
@@ -113,7 +113,7 @@ def _duplicate(location: Location, bind: object, taken: dict[object, Location]) 
     if isinstance(bind, TCPAddress) and bind.port == 0:
         return  # the kernel chooses a different port for each
     if isinstance(bind, UnixAddress) and not bind.is_abstract:
-        bind = UnixAddress(os.path.abspath(bind.path))
+        bind = UnixAddress(str(Path(bind.path).absolute()))
     if bind in taken:
         yield Finding(location, f"already the address of {dotted(taken[bind])}", (taken[bind],))
     taken.setdefault(bind, location)
@@ -203,7 +203,7 @@ def _control_socket(settings: Settings) -> Iterator[Finding]:
 def _headers(settings: Settings) -> Iterator[Finding]:
     own = settings.request_id.header
     for index, (name, _) in enumerate(settings.http.headers):
-        if own is not None and name.lower() == own.lower():
+        if name.lower() == own.lower():
             yield Finding(
                 ("http", "headers", index), "already the name of request_id.header", (("request_id", "header"),)
             )

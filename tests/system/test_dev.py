@@ -260,6 +260,33 @@ def test_a_variable_of_the_file_goes_when_it_goes_there(tmp_path: Path) -> None:
         assert development.get("/") == "None"
 
 
+def test_secrets_stay_with_the_server_and_what_is_not_used_is_told_once(tmp_path: Path) -> None:
+    config = '{"version": 1, "loggers": {"shop": {"level": "CRITICAL"}}}'
+    development = Development(tmp_path, "--workers", "3", environment={"APPSERVER_LOGGING__CONFIG": config})
+    shown = """str((
+        __import__("os").environ.get("APPSERVER_LOGGING__CONFIG"), __import__("logging").getLogger("shop").level
+    ))"""
+    development.save("main.py", APPLICATION.replace('"version 1"', shown))
+    with development.terminal:
+        development.serve()
+        assert development.get("/") == "(None, 50)"
+        development.edit("secret = 6", "secret = 7")
+        development.terminal.wait_for("main.py changed")
+        assert development.get("/") == "(None, 50)"
+        assert development.terminal.shown.count("not used in development") == 1
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_usr1_opens_the_log_anew(tmp_path: Path, loop: str) -> None:
+    log = tmp_path / "dev.log"
+    development = Development(tmp_path, "--loop", loop, "--set", "logging.file=dev.log")
+    with development.terminal:
+        eventually(lambda: log.exists() and "serving http" in log.read_text(), "it serves")
+        log.rename(tmp_path / "dev.log.1")
+        os.kill(development.terminal.pid, signal.SIGUSR1)
+        eventually(log.exists, "the log is there again")
+
+
 def _sleeps(pid: int) -> bool:
     """Whether the main thread waits in the kernel, and has not done anything since the last look."""
     before, after = (Path(f"/proc/{pid}/task/{pid}/stat").read_text().rpartition(") ")[2].split() for _ in range(2))

@@ -210,7 +210,6 @@ class TestFiles:
         (tmp_path / "conf.py").write_text("workers = 2\n")
         assert settings(f"hypercorn -c {location} shop:app")["workers"] == {"count": 2}
 
-
     def test_one_value_in_the_place_of_a_list(self, tmp_path: Path) -> None:
         (tmp_path / "hypercorn.toml").write_text("bind = 4\n")
         assert settings("hypercorn -c hypercorn.toml shop:app")["listeners"] == [{"bind": "4:8000"}]
@@ -271,7 +270,10 @@ class TestSeveralAddresses:
         tcp, unix = {"bind": "127.0.0.1:81"}, {"bind": "unix:/x"}
         assert settings("daphne -u /x a:b")["listeners"] == [unix]
         assert settings("daphne -u /x -p 81 a:b")["listeners"] == [tcp, unix]
-        assert settings("daphne --fd 3 -b 127.0.0.1 a:b")["listeners"] == [{"bind": "127.0.0.1:8000"}, {"bind": "fd://3"}]
+        assert settings("daphne --fd 3 -b 127.0.0.1 a:b")["listeners"] == [
+            {"bind": "127.0.0.1:8000"},
+            {"bind": "fd://3"},
+        ]
 
 
 class TestEnvironment:

@@ -142,9 +142,7 @@ class TestListeners:
             ("admin.bind", "already the address of listeners[3].bind"),
         ]
 
-    def test_the_control_socket_has_a_path_of_its_own(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_the_control_socket_has_a_path_of_its_own(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         values = {"listeners": [{"bind": "unix:@x"}, {"bind": f"unix:{tmp_path}/x"}, {"bind": "unix:./x"}]}
         assert found(values | {"admin": {"control": "x"}}) == [
