@@ -219,7 +219,7 @@ class Translation:
             self._note_without(f"{_shown(given)}: granian has asgi, asginl, rsgi and wsgi")
 
     def by_worker_class(self, given: Given) -> None:
-        kind = given.value["name"] if isinstance(given.value, Mapping) else str(given.value)
+        kind = str(given.value.get("name") if isinstance(given.value, Mapping) else given.value)
         if "uvicorn" in kind.lower() or kind.lower().startswith("asgi"):
             if "h11" in kind.lower():
                 self._set("http.parser", "h11")
@@ -325,7 +325,7 @@ def _bind(text: str) -> str:
     if text.startswith(("unix:", "fd://")):
         return re.sub("^unix:/+", "unix:/", text)
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit():
+    if not colon or not port.isdecimal():
         host, port = text, "8000"
     return f"{host or '0.0.0.0'}:{port}"  # noqa: S104 - what they take ":8000" for
 
@@ -351,7 +351,7 @@ def _octal(value: Any) -> int:
     """
     text = str(value)
     try:
-        mask = int(text, 8) if text.isdigit() and text.startswith("0") else int(text, 0)
+        mask = int(text, 8) if text.isdecimal() and text.startswith("0") else int(text, 0)
     except ValueError:
         mask = -1
     if not 0 <= mask <= 0o777:
@@ -362,7 +362,7 @@ def _octal(value: Any) -> int:
 def _typed(key: str, value: Any) -> Any:
     """Return text as what the key wants: "4" is a number for workers.count."""
     if isinstance(value, str):
-        return int(value) if value.isdigit() and _takes_numbers(key) else Override.parse(f"{key}={value}", "").value
+        return int(value) if value.isdecimal() and _takes_numbers(key) else Override.parse(f"{key}={value}", "").value
     return value if _takes_numbers(key) or not KEYS[key].is_text else str(value)
 
 

@@ -238,6 +238,15 @@ class TestMistakes:
         with pytest.raises(UsageError, match="GUNICORN_CMD_ARGS: No closing quotation"):
             settings("gunicorn a:b", {"GUNICORN_CMD_ARGS": "--bind 'x"})
 
+    def test_digits_of_which_no_number_is_made(self) -> None:
+        said = toml("uvicorn a:b --workers ²")
+        assert tomllib.loads(said)["workers"] == {"count": "²"}
+        assert "workers.count" in said.partition("# To be looked at:")[2]
+
+    def test_a_worker_class_without_a_name(self, tmp_path: Path) -> None:
+        (tmp_path / "gunicorn.conf.py").write_text("worker_class = {}\n")
+        assert settings("gunicorn a:b")["app"]["interface"] == "wsgi"
+
     def test_a_number_that_is_none(self) -> None:
         with pytest.raises(UsageError, match="--http1-header-read-timeout soon: expected milliseconds"):
             settings("granian a:b --http1-header-read-timeout soon")
