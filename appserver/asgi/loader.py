@@ -65,8 +65,9 @@ def load_application(app: AppSettings, around: AbstractContextManager[None] | No
 
 
 def adapt_application(application: object, app: AppSettings) -> ASGIApplication:
-    """Adapt an application that is there already, as `load_application` does."""
-    return _adapt(Target.parse(app.target), application, app)
+    """Adapt an application that is there already, or have its factory make it, as `load_application` does."""
+    target = Target.parse(app.target)
+    return _adapt(target, _make(target, application) if app.factory else application, app)
 
 
 def _adapt(target: Target, found: object, app: AppSettings) -> ASGIApplication:

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AppserverError as error:
         if error.exit_code == AppserverError.exit_code:
             return _report_bug(error)
-        _complain(error)
+        complain(error)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -48,7 +48,7 @@ def _open_standard_streams() -> None:
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123
 
 
-def _complain(error: AppserverError) -> None:
+def complain(error: AppserverError) -> None:
     """Print the error for people; the traceback, where there is one, is the application's."""
     lines = list(map(str, error.problems)) if isinstance(error, SettingsError) else [str(error)]
     _print_error(getattr(error, "traceback", "") + "".join(f"appserver: {line}\n" for line in lines))

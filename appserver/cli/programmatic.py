@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from appserver.cli.program import main
+from appserver.cli.program import complain, main
+from appserver.errors import SettingsError
 from appserver.settings.rendering import toml_value
 
 
@@ -13,31 +14,44 @@ def run(
     application: Callable[..., Any] | str,
     *,
     bind: str | Sequence[str] = "127.0.0.1:8000",
-    workers: int | str | None = None,
+    workers: int | str | Mapping[str, Any] | None = None,
     **settings: Mapping[str, Any],
 ) -> int:
     """Serve until Ctrl-C or TERM; returns the exit code (see `appserver --help`).
 
     Named as "module:attribute", the application is served as by the command, by a master with `workers` processes, and what is
     wrong is printed as there. An application itself is served in this process, since it cannot be handed to others; `workers`
-    is then left out. Any other setting can be given by its section: `http={"max_body_size": "1MiB"}`.
+    is then left out. Any other setting can be given by its section: `http={"max_body_size": "1MiB"}`. So can those of the
+    section `workers`: `workers={"count": 4, "graceful_timeout": 5}`.
     """
-    addresses = [bind] if isinstance(bind, str) else list(bind)
-    if not isinstance(application, str):
-        if workers not in (None, 1):
-            raise ValueError(
-                f'workers={workers!r}: other processes need the name of the application, "module:attribute"'
-            )
-        from appserver.inprocess.embedding import run_here
+    count = workers
+    if isinstance(workers, Mapping):
+        settings, count = {**settings, "workers": workers}, None
+    if isinstance(application, str):
+        return _run_command(application, bind, count, settings)
+    processes = workers.get("count") if isinstance(workers, Mapping) else workers
+    if processes not in (None, 1):
+        raise ValueError(f'workers={workers!r}: other processes need the name of the application, "module:attribute"')
+    from appserver.inprocess.embedding import run_here
 
-        run_here(application, addresses, settings)
-        return 0
+    run_here(application, bind, settings)
+    return 0
+
+
+def _run_command(application: str, bind: object, count: object, settings: Mapping[str, object]) -> int:
+    from appserver.inprocess.arguments import addresses, values
+
     arguments = [application]
-    for address in addresses:
-        arguments += ["--bind", address]
-    if workers is not None:
-        arguments += ["--workers", str(workers)]
-    for section, content in settings.items():
-        for name, value in content.items():
-            arguments += ["--set", f"{section}.{name}={toml_value(value)}"]
+    try:
+        for address in addresses(bind):
+            arguments += ["--bind", address]
+        given = values(settings)
+    except SettingsError as error:
+        complain(error)
+        return error.exit_code
+    if count is not None:
+        arguments += ["--workers", str(count)]
+    for key, value in given.items():
+        # By its own option a certificate has the addresses of --bind encrypt.
+        arguments += [f"--certfile={value}"] if key == "tls.certificate" else ["--set", f"{key}={toml_value(value)}"]
     return main(arguments)

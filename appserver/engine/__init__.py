@@ -21,7 +21,7 @@ Around that:
 
 - `server` is what a worker starts and drains, one per worker; `acceptor` takes connections from a `listener`; `service` is
   what all connections share; `work` is the registry of what is under way, which the drain, the sweep of the time limits,
-  the reports and the scoreboard read.
+  the reports and the scoreboard read. What a drain cuts off, `cutoff` reports.
 - `session` is a WebSocket session, as ASGI sees it, on `session_client`, the client's side of it. It runs over a `pipe`.
 
 No module imports another one that imports it, not even for types. The path of a request is short on purpose: one scope, one

@@ -5,6 +5,6 @@ when that begins and ends: `appserver dev` has one process for everything, so th
 application; a test or a notebook has a loop of its own.
 
     serving      lifespan and engine: `start`, `stop`
-    embedding    the same for programs and tests: in a loop that runs, in a thread, until Ctrl-C
+    embedding    the same for programs and tests: in a loop that runs, in a thread, until Ctrl-C; arguments: what they take for settings
     development  one life of `appserver dev`; terminal: Ctrl-C and the debugger
 """

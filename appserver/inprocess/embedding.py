@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import threading
@@ -13,11 +14,11 @@ from typing import Any
 
 from appserver.asgi.loader import adapt_application, load_application
 from appserver.engine.listener import Listener
-from appserver.errors import Problem, SettingsError
+from appserver.inprocess import arguments
 from appserver.inprocess.serving import Serving
 from appserver.master import listeners
 from appserver.master.certificates import Certificates
-from appserver.settings import ListenerSettings, Loaded, Override, load
+from appserver.settings import ListenerSettings, Loaded, Override, load, read_env_file
 from appserver.telemetry.log_config import LogConfig
 from appserver.telemetry.logs import configure_own
 from appserver.tls import ServerTLS
@@ -53,9 +54,24 @@ async def serving(
     section: `http={"max_body_size": "1MiB"}`. The lifespan start-up has run when the block begins; at its end requests in
     progress are finished, and the lifespan shutdown runs. There are no processes, so nothing of `[workers]` applies that is
     about them. `logging` is set up first, for the whole program, and stays: `config` as by dictConfig, the rest for
-    what appserver itself logs. Raises SettingsError, ListenerError, ApplicationImportError, StartupError.
+    what appserver itself logs. The variables of `app.env_file` become those of the program, and stay as well. Raises
+    SettingsError, ListenerError, ApplicationImportError, StartupError.
     """
-    loaded = _load(application, [bind] if isinstance(bind, str) else bind, settings)
+    async with _serving(application, bind, settings) as server:
+        yield server
+
+
+@asynccontextmanager
+async def _serving(
+    application: Application,
+    bind: str | Sequence[str],
+    settings: Mapping[str, Mapping[str, Any]],
+    on_exit: Callable[[], None] = lambda: None,
+) -> AsyncIterator[RunningServer]:
+    """Do what `serving` does; `on_exit` is called when the application raises SystemExit."""
+    loaded = _load(application, bind, settings)
+    if loaded.settings.app.env_file is not None:
+        os.environ.update(read_env_file(loaded.settings.app.env_file))
     _configure_logging(loaded, given=settings.get("logging", {}))
     app = loaded.settings.app
     served = load_application(app) if isinstance(application, str) else adapt_application(application, app)
@@ -71,6 +87,7 @@ async def serving(
         tls=None
         if certificates is None
         else ServerTLS(loaded.settings.tls, certificates.material, http2=loaded.settings.http2.enabled),
+        on_exit=on_exit,
     )
     try:
         await server.start()
@@ -137,29 +154,41 @@ async def _until_told_to_stop(
 ) -> None:
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    is_up = is_cut_off = False
+
+    def tell(number: int) -> None:
+        nonlocal is_cut_off
+        # Nothing is under way yet that could be finished; and whoever presses Ctrl-C again does not want to wait for it.
+        if task is not None and (not is_up or (told.is_set() and number == signal.SIGINT)):
+            is_cut_off = True
+            task.cancel()
+        told.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
         with suppress(ValueError, RuntimeError):  # not the main thread: whoever has it decides
-            loop.add_signal_handler(number, told.set)
-    async with serving(application, bind=bind, **settings) as server:
-        print(f"serving {' '.join(server.urls)}", file=sys.stderr)  # noqa: T201
-        await told.wait()
+            loop.add_signal_handler(number, tell, number)
+    try:
+        async with _serving(application, bind, settings, on_exit=told.set) as server:
+            is_up = True
+            print(f"serving {' '.join(server.urls)}", file=sys.stderr)  # noqa: T201
+            await told.wait()
+    except asyncio.CancelledError:
+        if not is_cut_off:
+            raise
+    finally:
+        # `asyncio.run` waits for what does not let itself be cancelled: from here on Ctrl-C is KeyboardInterrupt again.
+        with suppress(ValueError, RuntimeError):
+            loop.remove_signal_handler(signal.SIGINT)
 
 
-def _load(application: Application, bind: Sequence[str], settings: Mapping[str, Mapping[str, Any]]) -> Loaded:
+def _load(application: Application, bind: str | Sequence[str], settings: Mapping[str, Mapping[str, Any]]) -> Loaded:
     target = application if isinstance(application, str) else "the:application"
-    given: Mapping[str, object] = settings
-    problems = [
-        Problem("argument", section, repr(content), "expected a mapping of the keys of that section to their values")
-        for section, content in given.items()
-        if not isinstance(content, Mapping)
-    ]
-    if problems:
-        raise SettingsError(problems)
-    values = {**_DEFAULTS, "app.target": target}
-    values |= {f"{section}.{name}": value for section, content in settings.items() for name, value in content.items()}
+    values = {**_DEFAULTS, "app.target": target, **arguments.values(settings)}
     overrides = [Override(key, value, "argument") for key, value in values.items()]
     tls = {"tls": True} if "tls.certificate" in values else {}
-    overrides.append(Override("listeners", [{"bind": address, **tls} for address in bind], "bind"))
+    listening = [{"bind": address, **tls} for address in arguments.addresses(bind)]
+    overrides.append(Override("listeners", listening, "bind"))
     return load(None, environ={}, overrides=overrides)
 
 

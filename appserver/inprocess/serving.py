@@ -10,12 +10,15 @@ from collections.abc import Callable, Sequence
 from appserver.asgi.lifespan import Lifespan
 from appserver.asgi.trio import TrioAdapter
 from appserver.asgi.types import ASGIApplication
+from appserver.engine.cutoff import end_lifespan, report_cancelled
 from appserver.engine.listener import Listener
 from appserver.engine.server import Server
+from appserver.errors import StartupError
 from appserver.settings import Settings
 from appserver.telemetry.access_log import AccessLog
 from appserver.telemetry.logs import get_logger
 from appserver.telemetry.scoreboard import Scoreboard, WorkerState
+from appserver.telemetry.task_stacks import describe_stack
 from appserver.tls import ServerTLS
 
 # Seconds between two flushes of the access log.
@@ -55,15 +58,16 @@ class Serving:
         self._next_flush: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
-        """Run the lifespan start-up, and accept connections. Raises StartupError if the application's start-up fails."""
+        """Run the lifespan start-up, and accept connections.
+
+        Raises StartupError if the application's start-up fails, or takes longer than `workers.boot_timeout`.
+        """
         if self._trio is not None:
             await self._trio.start(self._trio_crashed)
         try:
-            async with asyncio.timeout(self._settings.workers.boot_timeout):
-                await self._lifespan.startup()
+            await self._start_up()
         except BaseException:
-            if self._trio is not None:
-                await self._trio.end(CANCELLATION_GRACE)
+            await self._let_go()
             raise
         settings = self._settings
         self._server = Server(
@@ -86,6 +90,17 @@ class Serving:
         self._slot.state = WorkerState.READY
         self._flush()
 
+    async def _start_up(self) -> None:
+        limit = self._settings.workers.boot_timeout
+        try:
+            async with asyncio.timeout(limit):
+                await self._lifespan.startup()
+        except TimeoutError:
+            stack = "" if self._lifespan.task is None else describe_stack(self._lifespan.task)
+            raise StartupError(
+                f"the application's start-up took longer than {limit:g} s (workers.boot_timeout)", stack
+            ) from None
+
     def running(self) -> list[str]:
         """The requests and sessions under way, each as "GET /path", the oldest first."""
         if self._server is None:
@@ -97,13 +112,23 @@ class Serving:
         """Answer what has arrived, then run the lifespan shutdown; returns when all has come to its end.
 
         Idle connections have `linger` seconds for one more request. Requests that still run after `limit` seconds
-        (`workers.graceful_timeout` unless it is given) are cancelled.
+        (`workers.graceful_timeout` unless it is given) are cancelled. If this is cancelled itself, so are
+        all of them, at once, and there is no lifespan shutdown.
         """
-        if self._server is not None:
-            await self._drain(self._server, linger, self._settings.workers.graceful_timeout if limit is None else limit)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.workers.lifespan_timeout):
-                await self._lifespan.shutdown()
+        try:
+            if self._server is not None:
+                await self._drain(self._server, linger, limit)
+            await end_lifespan(
+                self._lifespan,
+                self._settings.workers.lifespan_timeout,
+                CANCELLATION_GRACE,
+                get_logger("appserver.lifespan"),
+            )
+        finally:
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        """End what is left of the application's life, wherever it is."""
         await self._lifespan.cancel(CANCELLATION_GRACE)
         if self._trio is not None:
             await self._trio.end(CANCELLATION_GRACE)
@@ -114,17 +139,28 @@ class Serving:
         )
         self._on_exit()
 
-    async def _drain(self, server: Server, linger: float, limit: float) -> None:
+    async def _drain(self, server: Server, linger: float, limit: float | None) -> None:
+        graceful = self._settings.workers.graceful_timeout
         server.begin_drain(linger, GOING_AWAY)
         try:
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(graceful if limit is None else limit):
                 await server.wait_drained()
         except TimeoutError:
-            server.cancel()
+            if limit is None:  # else somebody is in a hurry, and knows what he cuts off
+                report_cancelled(server, graceful, get_logger("appserver.engine"))
+            await self._cut_off(server)
+        except asyncio.CancelledError:
+            await self._cut_off(server)
+            raise
+        server.close()
+
+    @staticmethod
+    async def _cut_off(server: Server) -> None:
+        for cut in (server.cancel, server.close):  # the last words of those who are cancelled still go out
+            cut()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CANCELLATION_GRACE):
                     await server.wait_drained()
-        server.close()
 
     def close(self) -> None:
         """Let go of everything, the last lines of the access log written; what is still being served is cut off."""

@@ -25,6 +25,7 @@ from appserver.asgi.trio import TrioAdapter
 from appserver.asgi.types import ASGIApplication
 from appserver.asgi.wsgi import WSGIAdapter
 from appserver.engine import session as _session  # noqa: F401 - in time: imported by the zygote, shared by the workers
+from appserver.engine.cutoff import end_lifespan, report_cancelled
 from appserver.engine.listener import Listener
 from appserver.engine.server import Server
 from appserver.errors import AppserverError, StartupError
@@ -32,7 +33,7 @@ from appserver.settings import Settings
 from appserver.telemetry.log_config import LogConfig, application_logging
 from appserver.telemetry.logs import get_logger
 from appserver.telemetry.scoreboard import Scoreboard, WorkerState
-from appserver.telemetry.task_stacks import describe_stack, describe_tasks
+from appserver.telemetry.task_stacks import describe_tasks
 from appserver.titles import call_worker
 from appserver.tls import Material, ServerTLS
 from appserver.worker.children import Guard
@@ -228,7 +229,7 @@ class Worker:
         drain = await self._stop
         self._instruments.slot.state = WorkerState.DRAINING
         await self._finish(server, drain)
-        await self._shut_down(lifespan)
+        await end_lifespan(lifespan, self._settings.workers.lifespan_timeout, CANCELLATION_GRACE, self._log)
         if self._trio is not None and not await self._trio.end(CANCELLATION_GRACE):
             self._log.warning("tasks of trio go on", stack=self._trio.describe_tasks(calls=True))
         await self._cancel_what_is_left()
@@ -305,32 +306,12 @@ class Worker:
             async with asyncio.timeout(limit):
                 await server.wait_drained()
         except TimeoutError:
-            for running in (*server.running(), *server.sessions()):
-                self._log.warning(
-                    "request cancelled",
-                    method=running.method,
-                    path=running.path,
-                    age_seconds=round(running.age, 3),
-                    **({} if running.request_id is None else {"request_id": running.request_id}),
-                    reason=f"still running {limit:g} s after the drain began (workers.graceful_timeout)",
-                    stack=describe_stack(running.task),
-                )
+            report_cancelled(server, limit, self._log)
             server.cancel()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CANCELLATION_GRACE):
                     await server.wait_drained()
         server.close()
-
-    async def _shut_down(self, lifespan: Lifespan) -> None:
-        limit = self._settings.workers.lifespan_timeout
-        try:
-            async with asyncio.timeout(limit):
-                await lifespan.shutdown()
-        except TimeoutError:
-            reason = f"took longer than workers.lifespan_timeout ({limit:g} s)"
-            stack = "" if lifespan.task is None else describe_stack(lifespan.task)
-            self._log.error("lifespan shutdown cut off", reason=reason, stack=stack)
-            await lifespan.cancel(CANCELLATION_GRACE)
 
     async def _cancel_what_is_left(self) -> None:
         """Cancel the tasks that the application has left running, as `asyncio.run` does, but wait no longer than a moment."""

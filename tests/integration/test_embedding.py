@@ -6,12 +6,15 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -59,6 +62,32 @@ class TrioApplication:
             await trio.to_thread.run_sync(int)
             await send({"type": "http.response.start", "status": 200})
             await send({"type": "http.response.body", "body": f"under {sniffio.current_async_library()}".encode()})
+
+
+class Hanging:
+    """Waits for ever in an event of its lifespan, or in a request."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.cancelled = threading.Event()
+        self.reached = threading.Event()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            for kind in ("startup", "shutdown"):
+                await receive()
+                if kind == self.where:
+                    await self.hang()
+                await send({"type": f"lifespan.{kind}.complete"})
+        else:
+            await self.hang()
+
+    async def hang(self) -> None:
+        self.reached.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.cancelled.set()
 
 
 class Application:
@@ -139,6 +168,17 @@ class TestServing:
         with pytest.raises(urllib.error.URLError):
             get(urls[0])
 
+    def test_a_start_up_that_hangs_is_cut_off_at_boot_timeout(self) -> None:
+        application = Hanging("startup")
+
+        async def look(url: str) -> None:
+            raise AssertionError(url)
+
+        with pytest.raises(StartupError, match=r"took longer than 0\.01 s \(workers\.boot_timeout\)") as raised:
+            asyncio.run(self.scenario(application, look, workers={"boot_timeout": 0.01}))
+        assert "in hang" in raised.value.traceback
+        assert application.cancelled.is_set()
+
     def test_a_failed_start_up_is_raised(self) -> None:
         application = Application()
         application.failing = True
@@ -156,6 +196,7 @@ class TestServing:
             ({"http": "nonsense"}, SettingsError),
             ({"listeners": [{"bind": "127.0.0.1:0"}]}, SettingsError),
             ({"bind": "nonsense"}, SettingsError),
+            ({"app": {"env_file": "nonsense.env"}}, SettingsError),
             ({"bind": "192.0.2.1:80"}, ListenerError),
         ],
     )
@@ -165,6 +206,28 @@ class TestServing:
 
         with pytest.raises(error):
             asyncio.run(self.scenario(Application(), look, **options))
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            ({"bind": 8000}, 'argument: bind = 8000: expected "HOST:PORT", or several of them'),
+            ({"bind": None}, 'argument: bind = None: expected "HOST:PORT", or several of them'),
+            ({"bind": [":1", 2]}, "argument: bind = [':1', 2]: expected \"HOST:PORT\", or several of them"),
+            ({"http": 3}, "argument: http = 3: expected a mapping of the keys of that section to their values"),
+            ({"listeners": []}, 'argument: listeners: the addresses are given as bind: "HOST:PORT", or several'),
+            (
+                {"listeners": {"bind": ":1"}},
+                'argument: listeners: the addresses are given as bind: "HOST:PORT", or several',
+            ),
+        ],
+    )
+    def test_an_argument_of_another_form_is_raised_as_what_it_is(self, options: dict[str, Any], said: str) -> None:
+        async def look(url: str) -> None:
+            raise AssertionError(url)
+
+        with pytest.raises(SettingsError) as raised:
+            asyncio.run(self.scenario(Application(), look, **options))
+        assert str(raised.value) == said
 
 
 class TestThread:
@@ -178,6 +241,44 @@ class TestThread:
     def test_wsgi(self) -> None:
         with appserver.testing.serve(hello, app={"interface": "wsgi"}) as server:
             assert get(server.url) == b"wsgi"
+
+    def test_a_factory_makes_it_with_the_variables_of_the_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("GREETING", "none")  # and what it was before comes back at the end
+        (tmp_path / "app.env").write_text("GREETING=hi\n")
+
+        def make() -> Callable[..., Any]:
+            greeting = os.environ["GREETING"].encode()
+
+            def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+                hello(environ, start_response)
+                return [greeting * 2]
+
+            return application
+
+        app = {"factory": True, "env_file": str(tmp_path / "app.env")}
+        with appserver.testing.serve(make, app=app) as server:
+            assert get(server.url) == b"hihi"
+
+    def test_the_log_names_what_the_end_has_cut_off(self, capfd: pytest.CaptureFixture[str]) -> None:
+        request = Hanging("request")
+        with ExitStack() as stack:
+            server = stack.enter_context(appserver.testing.serve(request, workers={"graceful_timeout": 0}))
+            address = urllib.parse.urlsplit(server.url)
+            with socket.create_connection((str(address.hostname), address.port or 0), 20) as client:
+                client.sendall(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+                assert request.reached.wait(20)
+                stack.close()
+        assert request.cancelled.is_set()
+        shutdown = Hanging("shutdown")
+        with appserver.testing.serve(shutdown, workers={"lifespan_timeout": 0.01}):
+            pass
+        assert shutdown.cancelled.is_set()
+        said = capfd.readouterr().err
+        assert "request cancelled" in said
+        assert "/slow" in said
+        assert "lifespan shutdown cut off" in said
 
     def test_trio(self) -> None:
         application = TrioApplication()
@@ -219,10 +320,21 @@ class TestThread:
 
 
 PROGRAM = """
+import asyncio
+import sys
+
 import appserver
 
 async def app(scope, receive, send):
-    assert scope["type"] == "http"
+    if scope["type"] == "lifespan":
+        print("starting", file=sys.stderr)
+        await asyncio.Event().wait()
+    if scope["path"] == "/exit":
+        raise SystemExit
+    if scope["method"] == "POST":
+        print("waiting", file=sys.stderr)
+        while (await receive()).get("more_body"):
+            pass
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
     await send({"type": "http.response.body", "body": b"fine"})
 
@@ -232,8 +344,10 @@ if __name__ == "__main__":
 
 
 class TestRun:
-    def start(self, directory: Path, application: str, workers: str = "") -> tuple[subprocess.Popen[bytes], Log]:
-        program = PROGRAM.replace("APPLICATION", application).replace("WORKERS", workers)
+    def start(
+        self, directory: Path, application: str, workers: str = "", lifespan: str = "off"
+    ) -> tuple[subprocess.Popen[bytes], Log]:
+        program = PROGRAM.replace("APPLICATION", application).replace("WORKERS", workers).replace("off", lifespan)
         (directory / "main.py").write_text(program)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("APPSERVER_")}
         process = subprocess.Popen(
@@ -268,9 +382,74 @@ class TestRun:
         assert process.wait(20) == 0
         log.join(5)
 
-    def test_other_processes_need_a_name(self) -> None:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_ends_a_start_up(self, tmp_path: Path, number: signal.Signals) -> None:
+        process, log = self.start(tmp_path, "app", 'workers={"lifespan_timeout": 1}, ', lifespan="on")
+        try:
+            eventually(lambda: log.lines == ["starting"], "it is starting up", timeout=20)
+            process.send_signal(number)
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+        log.join(5)
+        assert log.lines == ["starting"]
+
+    @contextmanager
+    def stopping(
+        self, directory: Path, number: signal.Signals
+    ) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
+        """A server which this signal has told to stop, and which waits for the body of a request."""
+        process, log = self.start(directory, "app")
+        try:
+            eventually(lambda: log.lines, "it says where it serves", timeout=20)
+            host, port = log.lines[0].removeprefix("serving http://").split(":")
+            with (
+                socket.create_connection((host, int(port)), 20) as idle,
+                socket.create_connection((host, int(port)), 20) as busy,
+            ):
+                idle.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+                assert idle.recv(1000).startswith(b"HTTP/1.1 200")
+                busy.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n")
+                eventually(lambda: "waiting" in log.lines, "the request is under way", timeout=20)
+                process.send_signal(number)
+                while idle.recv(1000):
+                    pass
+                yield process, busy
+            assert process.wait(20) == 0
+            log.join(5)
+            assert "Traceback" not in "".join(log.lines)
+        finally:
+            process.kill()
+
+    @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+    def test_ctrl_c_while_it_stops_stops_it_at_once(self, tmp_path: Path, first: signal.Signals) -> None:
+        with self.stopping(tmp_path, first) as (process, client):
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 0
+            assert client.recv(1000).startswith(b"HTTP/1.1 503")
+
+    def test_another_term_lets_it_finish_what_it_is_serving(self, tmp_path: Path) -> None:
+        with self.stopping(tmp_path, signal.SIGTERM) as (process, client):
+            process.send_signal(signal.SIGTERM)
+            client.sendall(b"body")
+            assert client.recv(1000).startswith(b"HTTP/1.1 200")
+
+    def test_an_application_that_exits_ends_it(self, tmp_path: Path) -> None:
+        process, log = self.start(tmp_path, "app")
+        try:
+            eventually(lambda: log.lines, "it says where it serves", timeout=20)
+            with pytest.raises(urllib.error.HTTPError):
+                get(log.lines[0].split()[1] + "/exit")
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+        log.join(5)
+        assert "application ended the worker" in "".join(log.lines)
+
+    @pytest.mark.parametrize("workers", [2, {"count": 2}])
+    def test_other_processes_need_a_name(self, workers: Any) -> None:
         with pytest.raises(ValueError, match='need the name of the application, "module:attribute"'):
-            appserver.run(Application(), workers=2)
+            appserver.run(Application(), workers=workers)
 
 
 LOGGING_PROGRAM = """

@@ -208,6 +208,22 @@ def test_broken_code_is_shown_here_and_in_the_browser_and_its_repair_is_served(d
     assert development.get("/") == "version 1"
 
 
+def test_a_start_up_that_hangs_is_shown_and_its_repair_is_served(tmp_path: Path) -> None:
+    development = Development(tmp_path, "--set", "workers.boot_timeout=2")
+    with development.terminal:
+        development.serve()
+        development.edit("            await send", "            await asyncio.sleep(600)\n            await send")
+        development.terminal.wait_for("the application's start-up took longer than 2 s (workers.boot_timeout)")
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            development.get("/")
+        with caught.value as answer:
+            assert "took longer than 2 s" in answer.read().decode()
+        development.wait_until_it_watches()
+        development.edit("            await asyncio.sleep(600)\n            await send", "            await send")
+        development.terminal.wait_for("main.py changed")
+        assert development.get("/") == "version 1"
+
+
 def test_ctrl_c_says_what_it_waits_for_and_a_second_one_stops_at_once(development: Development) -> None:
     development.send("/slow")
     development.terminal.wait_for("slow begins")

@@ -53,6 +53,7 @@ DOORS = {
     "os.environ": {
         "appserver.aws.environment",  # which is how Lambda speaks to a process
         "appserver.cli",
+        "appserver.inprocess.embedding",  # the variables of app.env_file, for the application
         "appserver.inprocess.terminal",  # PYTHONBREAKPOINT
         "appserver.master.configuration",  # what a zygote's environment is made from
         "appserver.master.program",  # what a service manager has said: sockets, and where to report

@@ -8,9 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
+import appserver
 from appserver import __version__, distribution
 from appserver.cli import main
 from appserver.errors import AppserverError, ListenerError, StartupError
@@ -379,3 +381,37 @@ class TestSettings:
         assert main(["settings", "a:b", "--workers", "3", "--format", "json"]) == 0
         shown = json.loads(capsys.readouterr().out)
         assert shown["workers"]["count"] == {"value": 3, "source": "command line", "where": "--workers"}
+
+
+class TestFromAProgram:
+    def test_sections_are_the_settings(self, master: FakeMaster) -> None:
+        assert appserver.run("a:b", bind=["127.0.0.1:1"], workers=3, http={"max_headers": 7}) == 0
+        settings = master.settings
+        assert (settings.workers.count, settings.http.max_headers) == (3, 7)
+        assert [str(listener.bind) for listener in settings.listeners] == ["127.0.0.1:1"]
+
+    def test_workers_may_be_the_section(self, master: FakeMaster) -> None:
+        assert appserver.run("a:b", workers={"count": 3, "graceful_timeout": "5s"}) == 0
+        assert (master.settings.workers.count, master.settings.workers.graceful_timeout) == (3, 5)
+
+    def test_with_a_certificate_its_addresses_encrypt(self, master: FakeMaster) -> None:
+        Path("c.pem").touch()
+        Path("k.pem").touch()
+        tls = {"certificate": "c.pem", "key": Path("k.pem")}
+        assert appserver.run("a:b", bind=["127.0.0.1:1", "127.0.0.1:2"], tls=tls) == 0
+        assert [listener.tls for listener in master.settings.listeners] == [True, True]
+        assert (master.settings.tls.certificate, master.settings.tls.key) == (Path("c.pem"), Path("k.pem"))
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            ({"http": 3}, "argument: http = 3: expected a mapping of the keys of that section to their values"),
+            ({"bind": 8000}, 'argument: bind = 8000: expected "HOST:PORT", or several of them'),
+            ({"listeners": []}, 'argument: listeners: the addresses are given as bind: "HOST:PORT", or several'),
+        ],
+    )
+    def test_an_argument_of_another_form_is_printed(
+        self, arguments: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert appserver.run("a:b", **arguments) == 2
+        assert capsys.readouterr().err == f"appserver: {said}\n"

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from appserver.asgi.loader import load_application
+from appserver.asgi.loader import adapt_application, load_application
 from appserver.asgi.trio import TrioAdapter
 from appserver.asgi.types import ASGIApplication, Message
+from appserver.asgi.wsgi import WSGIAdapter
 from appserver.distribution import how_to_install
 from appserver.errors import ApplicationImportError
 from appserver.settings import AppSettings
@@ -268,6 +269,24 @@ class TestWhatIsNoApplication:
         problem, advice = failure(project)
         assert problem == "it cannot be told from its signature what kind of application this is"
         assert advice.startswith('set app.interface = "asgi3" (scope, receive, send)')
+
+
+class TestAnApplicationThatIsThere:
+    def test_is_adapted_itself_or_made_by_its_factory(self) -> None:
+        def application(environ: Any, start_response: Any) -> list[bytes]:
+            start_response("200 OK", [])
+            return [environ["PATH_INFO"].encode()]
+
+        assert isinstance(adapt_application(application, AppSettings(target="the:application")), WSGIAdapter)
+        with_factory = AppSettings(target="the:application", factory=True)
+        assert isinstance(adapt_application(lambda: application, with_factory), WSGIAdapter)
+
+    def test_without_a_factory_that_is_one_is_refused(self) -> None:
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            raise AssertionError
+
+        with pytest.raises(ApplicationImportError, match=r"an application, not a factory: set app\.factory = false"):
+            adapt_application(application, AppSettings(target="the:application", factory=True))
 
 
 class TestADirectory:
