@@ -1,4 +1,4 @@
-"""What takes longer than it may when serving ends is cut off, and the log says what that was and where it stood."""
+"""The end of what takes longer than it may when serving ends: it is cut off, and the log says what it was and where it stood."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from appserver.errors import Problem, SettingsError
+from appserver.settings import by_key
 
 
 def addresses(bind: object) -> list[str]:
@@ -19,18 +20,7 @@ def addresses(bind: object) -> list[str]:
 
 def values(sections: Mapping[str, object]) -> dict[str, Any]:
     """The settings that are given by their sections, by their dotted keys. Raises SettingsError if one is no section."""
-    found: dict[str, Any] = {}
-    problems = []
-    for section, content in sections.items():
-        if section == "listeners":
-            problems.append(
-                Problem("argument", section, "", 'the addresses are given as bind: "HOST:PORT", or several')
-            )
-        elif isinstance(content, Mapping):
-            found |= {f"{section}.{name}": value for name, value in content.items()}
-        else:
-            expected = "expected a mapping of the keys of that section to their values"
-            problems.append(Problem("argument", section, repr(content), expected))
-    if problems:
-        raise SettingsError(problems)
-    return found
+    if "listeners" in sections:
+        expected = 'the addresses are given as bind: "HOST:PORT", or several'
+        raise SettingsError([Problem("argument", "listeners", "", expected)])
+    return by_key(sections)

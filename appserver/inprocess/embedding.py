@@ -19,8 +19,7 @@ from appserver.inprocess.serving import Serving
 from appserver.master import listeners
 from appserver.master.certificates import Certificates
 from appserver.settings import ListenerSettings, Loaded, Override, load, read_env_file
-from appserver.telemetry.log_config import LogConfig
-from appserver.telemetry.logs import configure_own
+from appserver.telemetry.log_config import configure_embedded
 from appserver.tls import ServerTLS
 
 Application = Callable[..., Any] | str
@@ -72,7 +71,7 @@ async def _serving(
     loaded = _load(application, bind, settings)
     if loaded.settings.app.env_file is not None:
         os.environ.update(read_env_file(loaded.settings.app.env_file))
-    _configure_logging(loaded, given=settings.get("logging", {}))
+    configure_embedded(loaded.settings.logging, given=settings.get("logging", {}))
     app = loaded.settings.app
     served = load_application(app) if isinstance(application, str) else adapt_application(application, app)
     certificates = Certificates.of(loaded)
@@ -190,13 +189,6 @@ def _load(application: Application, bind: str | Sequence[str], settings: Mapping
     listening = [{"bind": address, **tls} for address in arguments.addresses(bind)]
     overrides.append(Override("listeners", listening, "bind"))
     return load(None, environ={}, overrides=overrides)
-
-
-def _configure_logging(loaded: Loaded, given: Mapping[str, Any]) -> None:
-    config = LogConfig.read(loaded.settings.logging)
-    if given.keys() - {"config", "config_file"}:
-        configure_own(loaded.settings.logging)
-    config.apply()
 
 
 def _bind_all(loaded: Loaded) -> list[tuple[listeners.BoundListener, ListenerSettings]]:
