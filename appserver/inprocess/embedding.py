@@ -50,9 +50,10 @@ async def serving(
     """Serve an application in the event loop that runs, from the first line of the block to its last.
 
     `bind` is an address of `listeners.bind`, or several; port 0 is one that is free. Any other setting can be given by its
-    section: `http={"max_body_size": "1MiB"}`. The lifespan start-up has run when the block begins; at its end requests in
-    progress are finished, and the lifespan shutdown runs. There are no processes, so nothing of `[workers]` applies that is
-    about them. `logging` is set up first, for the whole program, and stays: `config` as by dictConfig, the rest for
+    section: `http={"max_body_size": "1MiB"}`; neither a file nor variables of the environment are read. The lifespan start-up has
+    run when the block begins; at its end requests in progress are finished, and the lifespan shutdown runs. There are no
+    processes, so nothing of `[workers]` applies that is about them, and nothing of `[admin]`, `[metrics]`, `[reload]` and
+    `[shutdown]`. The loop is that of the program. `logging` is set up first, for the whole program, and stays: `config` as by dictConfig, the rest for
     what appserver itself logs. The variables of `app.env_file` become those of the program, and stay as well. Raises
     SettingsError, ListenerError, ApplicationImportError, StartupError.
     """
