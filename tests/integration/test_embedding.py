@@ -439,8 +439,9 @@ class TestRun:
         process, log = self.start(tmp_path, "app")
         try:
             eventually(lambda: log.lines, "it says where it serves", timeout=20)
-            with pytest.raises(urllib.error.HTTPError):
+            with pytest.raises(urllib.error.HTTPError) as caught:
                 get(log.lines[0].split()[1] + "/exit")
+            caught.value.close()
             assert process.wait(20) == 0
         finally:
             process.kill()
