@@ -61,7 +61,7 @@ OBSERVATION_INTERVAL = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What a master works with; whoever has made them closes them when it has ended."""
+    """The parts that a master works with; whoever has made them closes them when it has ended."""
 
     configurations: Configurations
     listeners: ListenerSet

@@ -1,6 +1,6 @@
 """Records: the whole truth of the supervisor, as plain data.
 
-What is wanted (`count`, `generation`, `slots`, `reload`, `pending`, `stop`) and what is (`workers`, `generations`) are kept
+Both what is wanted (`count`, `generation`, `slots`, `reload`, `pending`, `stop`) and what is (`workers`, `generations`) are kept
 apart; everything that the supervisor does is to bring the second closer to the first. Nothing here decides anything. The
 records can be written out and read back (`snapshot`), which is how the truth survives a re-exec of the master.
 

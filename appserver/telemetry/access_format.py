@@ -139,7 +139,7 @@ class JSONFormat:
 
 
 class Traced(Protocol):
-    """What the head of a request has besides, where something in front of a function keeps traces (AWS X-Ray)."""
+    """A request that belongs to a trace: something in front of a function keeps them (AWS X-Ray)."""
 
     trace_id: str | None
 

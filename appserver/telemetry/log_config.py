@@ -1,6 +1,6 @@
 """Python's logging where the application is imported: the operator's configuration, then whatever the application sets up.
 
-The server's handler is at the root of all loggers. What the application configures besides stands, with two rules:
+The server's handler is at the root of all loggers. All else that the application configures stands, with two rules:
 
 - a plain `StreamHandler` to standard output or error without a formatter has no form of its own, so what it gets is a
   record of the server's log (JSON, the request's id);

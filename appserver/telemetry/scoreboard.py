@@ -4,7 +4,7 @@ A memfd is mapped by the master, and, being inherited through exec and fork, by 
 a slot, in which nobody else writes; anybody reads, at any time, whatever state the writer is in. There is no lock and no
 message: a number is one aligned cell of eight bytes, which the processor reads and writes whole.
 
-What a reader may rely on:
+A reader may rely on this:
 
 - A counter never goes back: not while its worker lives (it only adds), not when that has died by whatever signal (what
   was counted is in the mapping), not while `retire` moves its numbers to the totals (see there).

@@ -1,4 +1,4 @@
-"""What the admin addresses know of the master: its state, and the orders that it takes."""
+"""The master as the admin addresses know it: its state, and the orders that it takes."""
 
 from __future__ import annotations
 
