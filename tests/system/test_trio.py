@@ -19,10 +19,12 @@ from tests.support.server import Server
 from tests.support.waiting import eventually
 
 SITE = """
-import contextvars, logging, os, sys, time
+import contextvars, logging, os, sys, threading, time
 import sniffio, trio
 
 VERSION = "1"
+LIMITER = trio.CapacityLimiter(2)
+PAIR = threading.Barrier(2, timeout=60)
 
 def note(text):
     with open("journal", "a") as journal:
@@ -34,6 +36,7 @@ async def app(scope, receive, send):
 
 async def lifespan(scope, receive, send):
     assert (await receive())["type"] == "lifespan.startup"
+    trio.to_thread.current_default_thread_limiter().total_tokens = 7
     async with trio.open_nursery() as nursery:
         scope["state"]["nursery"] = nursery
         await send({"type": "lifespan.startup.complete"})
@@ -67,6 +70,18 @@ async def nurseries(scope, receive, send):
             nursery.start_soon(one, number)
     done = await trio.run_process(["echo", "said"], capture_stdout=True)
     await answer(send, b"%d %s" % (sum(found), done.stdout.strip()))
+
+async def limited(scope, receive, send):
+    held = []
+    def meet():
+        PAIR.wait()
+        held.append(LIMITER.borrowed_tokens)
+        PAIR.wait()
+    await trio.to_thread.run_sync(meet, limiter=LIMITER)
+    await answer(send, b"%d" % held[0])
+
+async def free(scope, receive, send):
+    await answer(send, b"%d %d" % (LIMITER.available_tokens, trio.to_thread.current_default_thread_limiter().total_tokens))
 
 async def upload(scope, receive, send):
     size, more = 0, True
@@ -236,6 +251,13 @@ def test_requests_sessions_and_lifespan(make: Callable[..., Server], loop: str) 
         assert server.stop() == 0
     assert journal(server)[-1] == "shut down"
     assert not [record for record in server.log.records if record["level"] in {"error", "critical"}]
+
+
+def test_capacity_limiters_hold_for_all_requests_of_a_worker(make: Callable[..., Server], loop: str) -> None:
+    with make(loop, app={"lifespan": "on"}) as server, ThreadPoolExecutor(16) as clients:
+        # No thread of the limiter goes on without a second one, and there is never a third.
+        assert {answer.text for answer in clients.map(server.request, ["/limited"] * 16)} == {"2"}
+        assert server.request("/free").text == "2 7"
 
 
 def test_failures_end_their_own_request(make: Callable[..., Server], loop: str) -> None:
