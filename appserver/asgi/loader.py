@@ -26,6 +26,7 @@ from appserver.asgi.tracebacks import describe
 from appserver.asgi.trio import TrioAdapter
 from appserver.asgi.types import ASGIApplication, Receive, Scope, Send
 from appserver.distribution import how_to_install
+from appserver.files.kinds import is_directory
 from appserver.settings import AppSettings
 
 
@@ -119,7 +120,7 @@ def find_directory(app: AppSettings) -> Path:
 @contextmanager
 def _first_on_path(target: Target, directory: Path) -> Iterator[None]:
     # Python passes over a directory that it may not read, and then does not find what everybody else sees there.
-    if not (os.access(directory, os.R_OK | os.X_OK) and directory.is_dir()):
+    if not (os.access(directory, os.R_OK | os.X_OK) and is_directory(directory)):
         raise target.failure([f"app.directory = {directory} is no directory that uid {os.getuid()} may read"])
     before = sys.path.copy()
     sys.path.insert(0, str(directory))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from appserver.errors import ControlError
+from appserver.files.kinds import exists
 
 _CREDENTIALS = "iII"  # struct ucred (unix(7)): pid, uid, gid
 
@@ -123,7 +124,7 @@ def is_answering(path: Path) -> bool:
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
             return False
         except PermissionError:
-            return os.path.exists(path)  # noqa: PTH110 - unlike Path.exists, it says no where we may not look
+            return exists(path)
         except TimeoutError:
             return True
         except OSError:  # too long for the kernel

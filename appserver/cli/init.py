@@ -16,6 +16,7 @@ from pathlib import Path
 from appserver.cli.options import Parser
 from appserver.cli.output import show
 from appserver.errors import UsageError
+from appserver.files.kinds import is_directory
 from appserver.settings import Override, load
 
 # The classes whose call makes an application, and the name of each for people.
@@ -125,7 +126,7 @@ def _named(target: str) -> Found:
 
 
 def _write(path: Path, text: str, *, replace: bool) -> None:
-    if path.is_dir():
+    if is_directory(path):
         raise UsageError(f"{path} is a directory; expected the path of a file")
     try:
         with path.open("w" if replace else "x", encoding="utf-8") as file:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from appserver import __version__
-from appserver.errors import AppserverError, SettingsError
+from appserver.errors import AppserverError, SettingsError, UsageError
 from appserver.telemetry.journal import leads_to_journal, with_priority
 
 
@@ -31,7 +31,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001 - whatever it is, it is ours, and becomes a report instead of a bare traceback
+        if isinstance(error, FileNotFoundError) and not _is_somewhere():
+            _print_error("appserver: the current directory has been removed; start appserver from one that stays\n")
+            return UsageError.exit_code
         return _report_bug(error)
+
+
+def _is_somewhere() -> bool:
+    """Whether the current directory is there; a deployment may have put another one in its place."""
+    try:
+        os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _open_standard_streams() -> None:

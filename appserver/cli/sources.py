@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from appserver import signals
 from appserver.distribution import how_to_install
 from appserver.errors import AppserverError, Problem, SettingsError, UsageError
+from appserver.files.kinds import exists, is_directory
 from appserver.settings import Loaded
 
 if TYPE_CHECKING:
@@ -45,12 +46,12 @@ class Sources:
         """Read them from the settings. Raises SettingsError for a path of `dev.watch` that does not exist."""
         settings = loaded.settings
         named = [Path(entry) for entry in settings.dev.watch]
-        if missing := [path for path in named if not path.exists()]:
+        if missing := [path for path in named if not exists(path)]:
             problem = "no such file or directory"
             raise SettingsError([Problem("dev.watch", "dev.watch", f'"{path}"', problem) for path in missing])
         files = [*loaded.paths, *filter(None, (settings.app.env_file, settings.logging.config_file))]
-        files += [path for path in named if not path.is_dir()]
-        directories = [settings.app.directory, *(path for path in named if path.is_dir())]
+        files += [path for path in named if not is_directory(path)]
+        directories = [settings.app.directory, *(path for path in named if is_directory(path))]
         return cls(
             tuple(dict.fromkeys(path.resolve() for path in directories)),
             frozenset(path.resolve() for path in files),

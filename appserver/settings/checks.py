@@ -18,6 +18,7 @@ from pathlib import Path
 
 from appserver.distribution import how_to_install
 from appserver.errors import SettingsError
+from appserver.files.kinds import exists, is_directory, is_regular
 from appserver.settings.address import TCPAddress, UnixAddress, parse_address
 from appserver.settings.env_file import read_env_file
 from appserver.settings.keys import Location, dotted
@@ -50,8 +51,8 @@ def find(settings: Settings, given: Collection[Location]) -> Iterator[Finding]:
 
 def _application(settings: Settings) -> Iterator[Finding]:
     app = settings.app
-    if not app.directory.is_dir():
-        yield Finding(("app", "directory"), "no such directory")
+    if trouble := _directory_trouble(app.directory):
+        yield Finding(("app", "directory"), trouble)
     if app.env_file is not None:
         try:
             read_env_file(app.env_file)
@@ -163,10 +164,40 @@ def _files(settings: Settings) -> Iterator[Finding]:
         (("admin", "pid_file"), settings.admin.pid_file),
         (("admin", "control"), _control(settings)),
     ):
-        if path is not None and path.is_dir():
+        if path is not None and is_directory(path):
             yield Finding(location, "is a directory; expected the path of a file")
-        elif path is not None and not path.parent.is_dir():
-            yield Finding(location, f"no such directory: {path.parent}")
+        elif path is not None and (trouble := _directory_trouble(path.parent)):
+            yield Finding(location, f"{trouble}: {path.parent}")
+    yield from _shared_files(settings)
+
+
+def _shared_files(settings: Settings) -> Iterator[Finding]:
+    """What is written, where another setting has a file already; the two logs may go to one."""
+    taken: dict[str, Location] = {}
+    read: list[tuple[Location, Path | None]] = [
+        (("app", "env_file"), settings.app.env_file),
+        (("logging", "config_file"), settings.logging.config_file),
+        *((("tls", name), getattr(settings.tls, name)) for name in ("certificate", "key", "client_ca")),
+        *(
+            (("tls", "sni", index, name), getattr(sni, name))
+            for index, sni in enumerate(settings.tls.sni)
+            for name in ("certificate", "key")
+        ),
+    ]
+    for location, path in read:
+        if path is not None:
+            taken.setdefault(os.path.realpath(path), location)
+    for location, path in (
+        (("admin", "pid_file"), settings.admin.pid_file),
+        (("admin", "control"), _control(settings)),
+        (("logging", "file"), settings.logging.file),
+        (("access_log", "file"), settings.access_log.file),
+    ):
+        if path is None or not is_directory(path.parent) or (exists(path) and not is_regular(path)):
+            continue  # it cannot be written, or is a device, which any number of them may have
+        other = taken.setdefault(os.path.realpath(path), location)
+        if other != location and other != ("logging", "file"):
+            yield Finding(location, f"already the file of {dotted(other)}", (other,))
 
 
 def _logging(settings: Settings) -> Iterator[Finding]:
@@ -189,7 +220,7 @@ def _logging(settings: Settings) -> Iterator[Finding]:
 
 def _control_socket(settings: Settings) -> Iterator[Finding]:
     path = _control(settings)
-    if path is None or path.is_dir():
+    if path is None or is_directory(path):
         return
     try:
         address = parse_address(f"unix:{path}")
@@ -222,6 +253,16 @@ def _account(location: Location, name: str | None, *, is_group: bool = False) ->
             pwd.getpwnam(name)
     except KeyError:
         yield Finding(location, f"no such {'group' if is_group else 'user'} on this machine")
+
+
+def _directory_trouble(path: Path) -> str | None:
+    """Say why a place is no directory; None if it is one."""
+    try:
+        return None if stat.S_ISDIR(path.stat().st_mode) else "no such directory"
+    except PermissionError:
+        return "a directory that may not be looked into"
+    except OSError:
+        return "no such directory"
 
 
 def _file_trouble(path: Path) -> str | None:

@@ -13,6 +13,8 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from appserver.files.kinds import exists, is_directory
+
 SYSTEM = Path("/run/appserver")
 """The directory of servers that root starts, of the image, and of systemd's units."""
 
@@ -31,9 +33,11 @@ def server_place(files: Sequence[Path], environ: Mapping[str, str], *, system: P
         if len(os.fsencode(path)) > _LONGEST:
             continue
         if directory == given:
-            is_usable = directory.is_dir() and _may_write(directory)  # whoever names it knows who else can write there
+            is_usable = is_directory(directory) and _may_write(
+                directory
+            )  # whoever names it knows who else can write there
         else:
-            is_usable = _is_safe(directory) if directory.exists() else _may_write(directory.parent)
+            is_usable = _is_safe(directory) if exists(directory) else _may_write(directory.parent)
         if is_usable:
             return path
     return None
@@ -52,7 +56,7 @@ def client_places(files: Sequence[Path], environ: Mapping[str, str], *, system: 
 
 def make_directory(directory: Path) -> None:
     """Make the directory of a control socket if it is not there; raises OSError."""
-    if not directory.exists():
+    if not exists(directory):
         # /run/appserver is also the parent of what systemd makes for its units, which run as other users.
         directory.mkdir(mode=0o755 if directory == SYSTEM else 0o700)
 
@@ -95,7 +99,7 @@ def _is_ours(directory: Path) -> bool:
     try:
         return directory.lstat().st_uid == os.geteuid()
     except OSError:
-        return not directory.is_symlink()
+        return not os.path.islink(directory)  # noqa: PTH114 - no, where we may not look
 
 
 def _may_write(directory: Path) -> bool:

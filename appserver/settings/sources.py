@@ -21,6 +21,7 @@ from typing import Any, Literal
 from pydantic_settings import EnvSettingsSource, InitSettingsSource, SettingsError, TomlConfigSettingsSource
 
 from appserver.errors import Problem
+from appserver.files.kinds import is_directory, is_regular
 from appserver.settings import keys
 from appserver.settings.model import Settings
 from appserver.settings.problems import shown_value
@@ -93,10 +94,10 @@ class FileSource(TomlConfigSettingsSource):
         self.origin = Origin("file", str(path))
         self.problems: list[Problem] = []
         self.is_readable = True
-        # Absolute, so that a "~" in front is the name of a directory, as in every other path of appserver.
-        super().__init__(Settings, toml_file=path.absolute())
         # The library passes over what is no regular file: a pipe is read here, anything else gets its problem.
-        document = self.toml_data if path.is_file() else self._read_file(path)
+        # Absolute, so that a "~" in front is the name of a directory, as in every other path of appserver.
+        super().__init__(Settings, toml_file=path.absolute() if is_regular(path) else None)
+        document = self.toml_data if self.toml_file_path else self._read_file(path)
         self.values = _known_sections(document, self.origin, self.problems)
 
     def _read_file(self, path: Any) -> dict[str, Any]:
@@ -206,12 +207,12 @@ def settings_files(config: Path | Sequence[Path] | None, environ: Mapping[str, s
     if config is None:
         config = [Path(name) for name in environ.get(CONFIG_VARIABLE, "").split(os.pathsep) if name]
     paths = [config] if isinstance(config, Path) else config
-    return tuple(file for path in paths for file in (sorted(path.glob("*.toml")) or [path]))
+    return tuple(file for path in paths for file in ((is_directory(path) and sorted(path.glob("*.toml"))) or [path]))
 
 
 def usual_files() -> list[Path] | None:
     """Return the file that is read where none is named, server.toml in the current directory, if it is there."""
-    return [Path("server.toml")] if Path("server.toml").is_file() else None
+    return [Path("server.toml")] if is_regular(Path("server.toml")) else None
 
 
 def conventional(environ: Mapping[str, str]) -> Iterator[Source]:

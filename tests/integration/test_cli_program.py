@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.server import SETPRIV
+
 ROOT = Path(__file__).parents[2]
 LIMIT = 30
+WITHOUT_RIGHTS = f"{SETPRIV} --bounding-set=-dac_override,-dac_read_search" if os.geteuid() == 0 else ""
+"""In front of a command: permissions apply to it, also where these tests are run by root."""
 
 
 def appserver(
@@ -126,6 +130,48 @@ def test_a_directory_that_is_gone_is_told_by_the_check(tmp_path: Path) -> None:
         assert run.returncode == 4
         assert run.stderr.startswith("appserver: ")
         assert "relative to the current directory, which has been removed" in run.stderr
+
+
+@pytest.mark.parametrize("command", ["status", "a:b --bind 127.0.0.1:0", "dev a:b --bind 127.0.0.1:0"])
+def test_a_current_directory_that_is_gone_is_told_by_every_command(tmp_path: Path, command: str) -> None:
+    gone = tmp_path / "release"
+    gone.mkdir()
+    run = shell(f"rmdir {gone}; exec {sys.executable} -P -m appserver {command}", directory=gone)
+    said = "appserver: the current directory has been removed; start appserver from one that stays\n"
+    assert (run.returncode, run.stderr) == (2, said)
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("check a:b", 2, 'app.directory = ".": a directory that may not be looked into'),
+        ("check --config ../closed/server.toml", 2, "../closed/server.toml: cannot be read: Permission denied"),
+        ("check --config ../closed/conf.d/", 2, "../closed/conf.d: cannot be read: Permission denied"),
+        ("check a:b --set logging.file=../closed/x/y", 2, "a directory that may not be looked into: ../closed/x"),
+        ("check a:b --set admin.control=../closed/x/y", 2, "a directory that may not be looked into: ../closed/x"),
+        ("init --output ../closed/x.toml", 2, "application"),
+        ("migrate -- gunicorn -c ../closed/x.py a:b", 2, "../closed/x.py: no such file"),
+        ("migrate -- gunicorn a:b", 0, ""),
+        ("status", 2, "which server?"),
+    ],
+)
+def test_a_directory_of_another_user_is_no_bug(tmp_path: Path, command: str, code: int, said: str) -> None:
+    # sudo -u www-data, from the home directory of root
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    run = shell(f"chmod 0 .; exec {WITHOUT_RIGHTS} {sys.executable} -P -m appserver {command}", directory=closed)
+    assert said in run.stderr
+    assert "bug" not in run.stderr
+    assert run.returncode == code
+
+
+def test_a_runtime_directory_of_another_user_is_passed_over(tmp_path: Path) -> None:
+    # su, which leaves the variables of the session as they are
+    (tmp_path / "closed").mkdir(mode=0)
+    command = f"RUNTIME_DIRECTORY={tmp_path}/closed/x exec {WITHOUT_RIGHTS} {sys.executable} -m appserver"
+    run = shell(f"{command} missing:app --bind 127.0.0.1:0", directory=tmp_path)
+    assert run.returncode == 4
+    assert "bug" not in run.stderr
 
 
 def test_a_name_that_is_no_utf_8_can_be_told(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from appserver.cli.peers import configuration
 from appserver.cli.peers.table import PEERS, Option, Table, read_table
 from appserver.errors import UsageError
+from appserver.files.kinds import is_regular
 
 # How those who read their options from the environment take text for a flag.
 _TRUE = ("1", "true", "t", "yes", "y", "on")
@@ -137,7 +138,7 @@ def _from_file(table: Table, given: Sequence[Given], environment: Mapping[str, s
 
 def _usual_file(table: Table, directory: Path) -> str:
     usual = directory / "gunicorn.conf.py"
-    return str(usual) if table.peer == "gunicorn" and usual.is_file() else ""
+    return str(usual) if table.peer == "gunicorn" and is_regular(usual) else ""
 
 
 def _configuration_name(table: Table, name: str) -> str:

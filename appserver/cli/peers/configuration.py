@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from appserver.errors import UsageError
+from appserver.files.kinds import is_regular
 
 LIMIT = 30  # seconds that such a program may take
 
@@ -46,7 +47,7 @@ def read(location: str, environment: Mapping[str, str]) -> dict[str, Any]:
             return tomllib.loads(Path(location).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UsageError(f"{location}: {error}") from error
-    if not location.startswith("python:") and not Path(location.removeprefix("file:")).is_file():
+    if not location.startswith("python:") and not is_regular(Path(location.removeprefix("file:"))):
         raise UsageError(f"{location}: no such file")
     with tempfile.TemporaryDirectory() as scratch:
         answer = Path(scratch, "names.json")

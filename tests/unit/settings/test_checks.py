@@ -127,6 +127,22 @@ class TestFiles:
             ("app.env_file", "line 3: expected NAME=value"),
         ]
 
+    def test_no_file_has_two_purposes(self, tmp_path: Path) -> None:
+        log, pair = str(tmp_path / "log"), tmp_path / "pair.pem"
+        pair.touch()
+        (tmp_path / "link").symlink_to(log)
+        logs = {"logging": {"file": log}, "access_log": {"file": log}}
+        assert found(logs) == []
+        assert found(logs | {"admin": {"pid_file": str(tmp_path / "link"), "control": log}}) == [
+            ("admin.control", "already the file of admin.pid_file"),
+            ("logging.file", "already the file of admin.pid_file"),
+            ("access_log.file", "already the file of admin.pid_file"),
+        ]
+        assert ("access_log.file", "already the file of tls.certificate") in found(
+            {"tls": {"certificate": str(pair)}, "access_log": {"file": str(pair)}}
+        )
+        assert found({"logging": {"file": "/dev/null"}, "admin": {"pid_file": "/dev/null"}}) == []
+
 
 class TestListeners:
     def test_there_has_to_be_one(self) -> None:
