@@ -75,7 +75,7 @@ class Attacker:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._process.send_signal(signal.SIGTERM)
         try:
-            answer, _ = self._process.communicate(timeout=10)
+            answer, _ = self._process.communicate(timeout=40)
         finally:
             self._process.kill()
         self.attempts, self.successes = map(int, answer.split())

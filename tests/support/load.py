@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import select
 import ssl
 import threading
 from collections import Counter
@@ -75,7 +76,7 @@ class Load:
         connections: int = 16,
         pause: tuple[float, float] = (0.0, 0.02),
         path: str = "/",
-        timeout: float = 10.0,
+        timeout: float = 30.0,
         client: ssl.SSLContext | None = None,
         keep_alive: bool = True,
     ) -> None:
@@ -135,7 +136,7 @@ class Load:
         fresh = True
         while not self._stopping.is_set():
             # One that is closed before its first request was not idle: its client was about to send.
-            if not fresh and (reader.at_eof() or reader.exception()):
+            if not fresh and (reader.at_eof() or reader.exception() or _is_closed_by_peer(writer)):
                 self.tally.closed_idle += 1
                 return
             fresh = False
@@ -177,6 +178,13 @@ class Load:
                 await asyncio.wait_for(self._stopping.wait(), seconds)
             except TimeoutError:
                 pass
+
+
+def _is_closed_by_peer(writer: asyncio.StreamWriter) -> bool:
+    """Whether the peer has closed its side, be it that the event loop has not seen that yet: on a busy machine it may stand still."""
+    poll = select.poll()
+    poll.register(writer.get_extra_info("socket").fileno(), select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def _kind(error: Exception) -> str:

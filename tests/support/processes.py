@@ -22,6 +22,7 @@ class Process:
     state: str
     title: str
     cpu_seconds: float
+    group: int = 0
 
     @property
     def worker(self) -> tuple[int, int] | None:
@@ -50,8 +51,8 @@ def look_at(pid: int) -> Process | None:
         return None
     # The name stands in brackets and may itself hold brackets and spaces: count from the last one.
     fields = stat[stat.rindex(")") + 2 :].split()
-    state, parent, session = fields[0], int(fields[1]), int(fields[3])
-    return Process(pid, parent, session, state, title, sum(map(int, fields[11:15])) / _TICKS)
+    state, parent, group, session = fields[0], *map(int, fields[1:4])
+    return Process(pid, parent, session, state, title, sum(map(int, fields[11:15])) / _TICKS, group)
 
 
 def all_processes() -> list[Process]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.support.proxies import free_ports
 from tests.support.waiting import eventually
 
 MISSING = shutil.which("prometheus") is None or shutil.which("promtool") is None
@@ -39,9 +40,7 @@ class Prometheus:
     def __enter__(self) -> Self:
         configuration = self._directory / "prometheus.yml"
         configuration.write_text(CONFIGURATION.format(target=self._target))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{free.getsockname()[1]}"
+        address = f"127.0.0.1:{free_ports(1)[0]}"
         self._url = f"http://{address}/api/v1/query"
         self._log = (self._directory / "prometheus.log").open("wb")
         self._process = subprocess.Popen(
@@ -56,7 +55,7 @@ class Prometheus:
             stderr=self._log,
         )
         try:
-            eventually(self._scrapes, "Prometheus scrapes", timeout=30)
+            eventually(self._scrapes, "Prometheus scrapes")
         except BaseException:
             self._end()
             raise
@@ -74,13 +73,16 @@ class Prometheus:
     def _scrapes(self) -> bool:
         try:
             return self.value("up") == 1
+        except urllib.error.HTTPError as answer:  # it begins, and says so
+            answer.close()
+            return False
         except OSError:
             return False
 
     def query(self, expression: str) -> list[tuple[dict[str, str], float]]:
         """Labels and value of each series of the result."""
         question = urllib.parse.urlencode({"query": expression, "time": repr(time.time())})
-        with urllib.request.urlopen(f"{self._url}?{question}", timeout=10) as response:
+        with urllib.request.urlopen(f"{self._url}?{question}", timeout=30) as response:
             answer: dict[str, Any] = json.load(response)
         return [(found["metric"], float(found["value"][1])) for found in answer["data"]["result"]]
 

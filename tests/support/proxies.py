@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -73,7 +75,7 @@ class Proxy:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._process.terminate()
         try:
-            self._process.wait(10)
+            self._process.wait(30)
         finally:
             self._process.kill()
             self._process.wait()
@@ -155,9 +157,16 @@ class HAProxy(Proxy):
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody has at this moment: proxies are told theirs, they do not tell them."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports: list[int] = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
+    """Ports that nobody has at this moment: proxies are told theirs, they do not tell them.
+
+    They are below those that the kernel gives to clients and to servers that ask for port 0 (ip(7), ip_local_port_range):
+    other tests, which do that all the time, do not take them before a proxy does.
+    """
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    found: list[int] = []
+    while len(found) < count:
+        port = secrets.choice(range(10_000, first))  # the same in no two processes, as those of `random` may be
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            found.append(port)
+    return found

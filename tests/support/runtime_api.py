@@ -34,6 +34,7 @@ class Outcome:
     """The outcome of an invocation: `pieces` as they came, with the seconds since the invocation at which they did."""
 
     request_id: str
+    timeout: float  # seconds that the function has, from when it takes it
     began: float = field(default_factory=time.monotonic)
     kind: str = ""  # "response" or "error"; empty until one has come
     headers: dict[str, str] = field(default_factory=dict)
@@ -85,11 +86,10 @@ class RuntimeAPI:
     def send(self, event: Any, *, timeout: float = 30.0, **headers: Any) -> Outcome:
         """Have an invocation taken; its function has `timeout` seconds. `headers` are further ones, with underscores."""
         self._number += 1
-        outcome = Outcome(f"request-{self._number}")
+        outcome = Outcome(f"request-{self._number}", timeout)
         body = event if isinstance(event, bytes) else json.dumps(event).encode()
         fields = {
             "Lambda-Runtime-Aws-Request-Id": outcome.request_id,
-            "Lambda-Runtime-Deadline-Ms": str(int((time.time() + timeout) * 1000)),
             "Lambda-Runtime-Invoked-Function-Arn": "arn:aws:lambda:eu-central-1:123456789012:function:test",
             "Lambda-Runtime-Trace-Id": f"Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e7{self._number:02};Sampled=1",
             **{name.replace("_", "-"): value for name, value in headers.items()},
@@ -157,7 +157,8 @@ class RuntimeAPI:
             self.polls -= 1
             gone.cancel()
         outcome.began = time.monotonic()
-        await _answer(send, 200, {"Content-Type": "application/json", **fields}, body)
+        deadline = {"Lambda-Runtime-Deadline-Ms": str(int((time.time() + outcome.timeout) * 1000))}
+        await _answer(send, 200, {"Content-Type": "application/json", **deadline, **fields}, body)
 
     async def _take(self, path: str, headers: dict[str, str], receive: Any, send: Any) -> None:
         request_id, kind = path.split("/")[-2:]
@@ -229,16 +230,21 @@ class Function:
         found = list(_records(self.text))
         return [record for record in found if event is None or record.get("event") == event]
 
-    def wait_for_record(self, event: str) -> dict[str, Any]:
-        return eventually(lambda: self.records(event), f"a record {event!r} in:\n{self.text}")[0]
+    def wait_for_record(self, event: str, **fields: object) -> dict[str, Any]:
+        """Wait for a record of `event` with these fields."""
+
+        def found() -> list[dict[str, Any]]:
+            return [record for record in self.records(event) if fields.items() <= record.items()]
+
+        return eventually(found, f"a record {event!r} {fields or ''} in:\n{self.text}")[0]
 
     def stop(self) -> int:
         """Send SIGTERM, as Lambda does to a function with an extension; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
+        return self.process.wait(40)
 
     def wait(self) -> int:
-        return self.process.wait(30)
+        return self.process.wait(40)
 
 
 def _records(text: str) -> Iterator[dict[str, Any]]:

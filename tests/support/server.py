@@ -13,6 +13,7 @@ at the end of the thread that has started the server, so that has to be one whic
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -65,7 +66,9 @@ class Log:
                 with self._arrived:
                     self.lines.append(line)
                     if line.startswith("{"):
-                        self.records.append(json.loads(line))
+                        # One that is longer than PIPE_BUF may have been torn by that of another process (pipe(7)).
+                        with contextlib.suppress(ValueError):
+                            self.records.append(json.loads(line))
                     self._arrived.notify_all()
         with self._arrived:
             self._closed = True
@@ -211,7 +214,7 @@ class Server:
             if self._process.poll() is None:
                 self.stop()
                 # A worker that was just being forked ends by itself, when its channel does.
-                eventually(lambda: not self.processes(), "a stopped server has left nothing behind", timeout=10)
+                eventually(lambda: not self.processes(), "a stopped server has left nothing behind")
         finally:
             self.kill_everything()
             print(f"--- exit code {self._process.returncode}, standard error:\n{self.log.text}")
@@ -299,8 +302,8 @@ class Server:
         return sorted((process for process in self.processes() if process.worker), key=lambda found: found.worker or ())
 
     def zygotes(self) -> list[Process]:
-        """The running zygotes, by their title."""
-        return [process for process in self.processes() if process.zygote is not None]
+        """The running zygotes, by their title; what they are just forking has that too, but does not lead their group."""
+        return [process for process in self.processes() if process.zygote is not None and process.group == process.pid]
 
     def wait_for_workers(self, count: int, *, timeout: float = 30.0, without: Sequence[int] = ()) -> list[Process]:
         """Wait until exactly `count` workers run, none of which is one of the pids in `without`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -63,7 +64,7 @@ class Terminal:
     def press(self, keys: str) -> None:
         os.write(self._master, keys.encode())
 
-    def wait_for(self, text: str, *, count: int = 1, since: int = 0, timeout: float = 20.0) -> None:
+    def wait_for(self, text: str, *, count: int = 1, since: int = 0, timeout: float = 40.0) -> None:
         """Wait until a text has been shown `count` times, behind the first `since` characters."""
         deadline = time.monotonic() + timeout
         with self._arrived:
@@ -72,8 +73,11 @@ class Terminal:
                 assert left > 0, f"not shown within {timeout} s: {text!r}\n{self.shown}"
                 self._arrived.wait(left)
 
-    def wait_for_exit(self, timeout: float = 20.0) -> int:
-        return self._process.wait(timeout)
+    def wait_for_exit(self, timeout: float = 40.0) -> int:
+        """Wait for the end of the program, and for what it has shown last; returns its exit code."""
+        code = self._process.wait(timeout)
+        self._reader.join(5)  # it ends when nobody has the terminal any more
+        return code
 
     def __enter__(self) -> Self:
         return self
@@ -81,7 +85,8 @@ class Terminal:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         while members := processes.in_session(self.pid):
             for member in members:
-                os.kill(member.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # some end by themselves when others have
+                    os.kill(member.pid, signal.SIGKILL)
         self._process.wait()
         self._reader.join(5)
         os.close(self._master)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ def peer(conversation: Conversation) -> Iterator[Address]:
                     connection, _ = listener.accept()
                 except OSError:
                     return
-                with connection:
+                with connection, contextlib.suppress(OSError):  # the client may hang up at any moment
                     conversation(connection, number)
                 number += 1
 
@@ -40,9 +41,11 @@ def peer(conversation: Conversation) -> Iterator[Address]:
         thread.join(5)
 
 
-def run_until(address: Address, done: Callable[[Tally], bool], pause: tuple[float, float] = (0.0, 0.0)) -> Tally:
-    with Load(address, connections=1, pause=pause, timeout=0.3) as load:
-        eventually(lambda: done(load.tally), "the tally", timeout=5)
+def run_until(
+    address: Address, done: Callable[[Tally], bool], pause: tuple[float, float] = (0.0, 0.0), timeout: float = 30.0
+) -> Tally:
+    with Load(address, connections=1, pause=pause, timeout=timeout) as load:
+        eventually(lambda: done(load.tally), "the tally")
     return load.tally
 
 
@@ -73,10 +76,10 @@ def test_a_chunked_answer_is_complete_with_its_last_chunk() -> None:
 def test_a_connection_closed_between_two_requests_is_no_failure() -> None:
     def answer_once(connection: socket.socket, number: int) -> None:
         connection.recv(1000)
-        connection.sendall(ANSWER)
+        connection.sendall(ANSWER, socket.MSG_MORE)  # it leaves together with the close
 
     with peer(answer_once) as address:
-        tally = run_until(address, lambda tally: tally.closed_idle >= 2, pause=(0.1, 0.1))
+        tally = run_until(address, lambda tally: tally.closed_idle >= 2, pause=(0.5, 0.5))
     assert tally.failed == 0
 
 
@@ -125,15 +128,15 @@ def nonsense(connection: socket.socket, number: int) -> None:
 )
 def test_a_request_without_a_complete_answer_failed(conversation: Conversation, kind: str) -> None:
     with peer(conversation) as address:
-        tally = run_until(address, lambda tally: tally.failed >= 1)
+        tally = run_until(address, lambda tally: tally.failed >= 1, timeout=1.0 if kind == "timeout" else 30.0)
     assert set(tally.failures) == {kind}
     assert tally.requests == 0
 
 
 def test_a_refused_connection_is_a_failed_request() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = Address(*listener.getsockname())
-    tally = run_until(address, lambda tally: tally.failed >= 1)
+    with socket.socket() as bound:  # and does not listen: nobody else can either, meanwhile
+        bound.bind(("127.0.0.1", 0))
+        tally = run_until(Address(*bound.getsockname()), lambda tally: tally.failed >= 1)
     assert set(tally.failures) == {"connect"}
 
 

@@ -36,4 +36,4 @@ def test_it_does_not_outlive_tests_that_are_killed(tmp_path: Path) -> None:
         assert processes.in_session(server)
         tests.kill()
         tests.wait()
-        eventually(lambda: not processes.in_session(server), "the server has ended", timeout=20)
+        eventually(lambda: not processes.in_session(server), "the server has ended")

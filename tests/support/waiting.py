@@ -21,8 +21,11 @@ def eventually(look: Callable[[], T], what: str, *, timeout: float = 30.0, inter
     `interval` are the seconds between two looks.
     """
     deadline = time.monotonic() + timeout
-    while not (value := look()):
-        if time.monotonic() > deadline:
+    while True:
+        # Before the look: on a busy machine this process may stand still between the two, and time alone decides nothing.
+        overdue = time.monotonic() > deadline
+        if value := look():
+            return value
+        if overdue:
             raise AssertionError(f"not within {timeout} s: {what} (last seen: {value!r})")
         time.sleep(interval)
-    return value

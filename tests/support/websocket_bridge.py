@@ -54,14 +54,14 @@ class Bridge:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._started.wait(10), "the bridge has not started"
+        assert self._started.wait(30), "the bridge has not started"
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(30)
 
     async def _run(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
@@ -81,6 +81,8 @@ class Bridge:
         listening.close()
         reading.cancel()
         self._writer.close()
+        for tunnel in self._tunnels.values():
+            self._end(tunnel)
 
     def _flush(self) -> None:
         self._writer.write(self._h2.data_to_send())
