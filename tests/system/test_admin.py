@@ -16,13 +16,14 @@ from tests.support.waiting import eventually
 
 ADMIN: dict[str, Any] = {"admin": {"bind": "127.0.0.1:0"}}
 
-SLOW_START = """
-import asyncio
+WAITING_START = """
+import asyncio, os
 from application import app as plain
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
-        await asyncio.sleep(1.5)
+        while not os.path.exists("go"):
+            await asyncio.sleep(0.01)
     await plain(scope, receive, send)
 """
 
@@ -38,13 +39,14 @@ def readiness(server: Server) -> tuple[int, str]:
 
 
 def test_it_is_ready_when_all_wanted_workers_serve_and_not_before(tmp_path: Path) -> None:
-    files = {"slow.py": SLOW_START}
-    server = Server(tmp_path, {**ADMIN, "app": {"target": "slow:app"}, "workers": {"count": 2}}, files=files).start()
+    files = {"waiting.py": WAITING_START}
+    server = Server(tmp_path, {**ADMIN, "app": {"target": "waiting:app"}, "workers": {"count": 2}}, files=files).start()
     try:
         server.log.wait_for("admin listening", controls=False)
         assert readiness(server) == (503, "booting: 0 of 2 serve")
         assert ask(server, "/livez").status == 200
-        server.log.wait_for("serving", timeout=20)
+        server.write("go", "")
+        server.log.wait_for("serving")
         assert readiness(server) == (200, "ready")
     finally:
         server.close()
@@ -62,13 +64,16 @@ def test_it_stays_ready_through_a_reload(start_server: StartServer) -> None:
 
 def test_it_is_not_ready_while_it_is_short_of_workers(start_server: StartServer) -> None:
     server = start_server(
-        {**ADMIN, "app": {"target": "slow:app"}, "workers": {"count": 2}}, files={"slow.py": SLOW_START}
+        {**ADMIN, "app": {"target": "waiting:app"}, "workers": {"count": 2}},
+        files={"waiting.py": WAITING_START, "go": ""},
     )
+    (server.directory / "go").unlink()
     [victim, _] = server.workers()
     os.kill(victim.pid, signal.SIGKILL)
     server.log.wait_for("worker exited", reason="crashed")
     assert readiness(server) == (503, "short of workers: 1 of 2 serve")
-    eventually(lambda: readiness(server) == (200, "ready"), "it is ready again", timeout=20)
+    server.write("go", "")
+    eventually(lambda: readiness(server) == (200, "ready"), "it is ready again")
 
 
 def test_it_is_not_ready_while_it_serves_on_before_a_stop(start_server: StartServer) -> None:
@@ -83,11 +88,14 @@ def test_it_is_not_ready_while_it_serves_on_before_a_stop(start_server: StartSer
 def test_it_answers_while_every_worker_is_blocked(start_server: StartServer) -> None:
     server = start_server({**ADMIN, "workers": {"count": 2, "stall_report": 1, "stall_timeout": 0}})
     connections = []
-    for _ in range(20):  # a worker that is not blocked takes the next one
-        connection = server.address.connect()
+
+    def both_are_blocked() -> bool:
+        # Another one each time: a worker that is not blocked takes it, while one that is may have taken many before.
+        connections.append(connection := server.address.connect())
         connection.sendall(b"GET /block/40 HTTP/1.1\r\nHost: x\r\n\r\n")
-        connections.append(connection)
-    eventually(lambda: len(blocked_workers(server)) == 2, "both workers are blocked")
+        return len(blocked_workers(server)) == 2
+
+    eventually(both_are_blocked, "both workers are blocked", interval=0.1)
     assert ask(server, "/livez").status == 200
     assert json.loads(ask(server, "/status").text)["pid"] == server.pid
     for connection in connections:

@@ -38,15 +38,15 @@ def test_it_serves_and_stops_with_closed_standard_streams(tmp_path: Path, closed
         stderr=subprocess.DEVNULL,
     ) as server:
         try:
-            eventually(lambda: listens(address), "it listens", timeout=20)
+            eventually(lambda: listens(address), "it listens", timeout=40)
             for _ in range(10):
                 assert address.request("GET", "/", timeout=30).text == "hello"
             for process in descendants(server.pid):
-                for fd in range(3):
+                for fd in range(3 if process.running else 0):
                     assert str(Path(f"/proc/{process.pid}/fd/{fd}").readlink()) == os.devnull
         finally:
             server.send_signal(signal.SIGTERM)
-        assert server.wait(20) == 0
+        assert server.wait(40) == 0
 
 
 def listens(address: Address) -> bool:

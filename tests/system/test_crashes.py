@@ -59,7 +59,7 @@ def test_a_worker_that_dies_again_and_again_is_replaced_again_and_again(start_se
     server = start_server({"workers": {"count": 2}})
     for ready in (3, 4, 5):
         os.kill(server.workers()[0].pid, signal.SIGKILL)
-        server.log.wait_for("worker ready", count=ready, timeout=15)
+        server.log.wait_for("worker ready", count=ready)
     server.wait_for_workers(2)
     assert server.request("/").text == "hello"
 
@@ -71,7 +71,7 @@ def test_a_killed_zygote_is_replaced_while_its_workers_serve_on(start_server: St
     with Load(server.address, connections=16) as load:
         load.wait_for_requests(100)
         os.kill(old.pid, signal.SIGKILL)
-        eventually(lambda: [new for new in server.zygotes() if new.pid != old.pid], "a new zygote", timeout=15)
+        eventually(lambda: [new for new in server.zygotes() if new.pid != old.pid], "a new zygote")
         load.wait_for_requests(200)
     assert load.tally.failed == 0
     assert {worker.pid for worker in server.workers()} == before
@@ -86,7 +86,7 @@ def test_a_worker_that_dies_together_with_the_zygote_is_replaced(start_server: S
     victim = server.workers()[0]
     os.kill(server.zygotes()[0].pid, signal.SIGKILL)
     os.kill(victim.pid, signal.SIGKILL)
-    server.wait_for_workers(2, without=[victim.pid], timeout=15)
+    server.wait_for_workers(2, without=[victim.pid])
     _serves_on_every_connection(server, server.address)
 
 
@@ -172,6 +172,6 @@ class TestCount:
         with Load(server.address, connections=16) as load:
             for number, count in ((signal.SIGTTIN, 2), (signal.SIGTTOU, 1), (signal.SIGTTIN, 2)):
                 server.signal(number)
-                server.wait_for_workers(count, timeout=15)
+                server.wait_for_workers(count)
                 load.wait_for_requests(100)
         assert load.tally.failed == 0

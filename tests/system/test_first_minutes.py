@@ -72,7 +72,7 @@ def run(command: str, directory: Path, timeout: float = 60) -> subprocess.Comple
 
 def get(shown: str, path: str = "/") -> str:
     url = re.findall(r"serving (http://\S+)", shown)[-1]
-    with urllib.request.urlopen(url + path, timeout=10) as response:
+    with urllib.request.urlopen(url + path, timeout=30) as response:
         return str(response.read().decode())
 
 

@@ -68,16 +68,16 @@ def test_clients_that_keep_their_connections_lose_nothing_in_reloads(tmp_path: P
         configuration = tmp_path / "haproxy.cfg"
         configuration.write_text(HAPROXY.format(port=port, other=other, server=server.address))
         haproxy = subprocess.Popen(["/usr/sbin/haproxy", "-f", configuration], stdin=subprocess.DEVNULL)
-        direct = httpx.Client(http1=False, http2=True, trust_env=False, base_url=f"http://{server.address}")
+        direct = httpx.Client(http1=False, http2=True, trust_env=False, base_url=f"http://{server.address}", timeout=30)
         clients = Clients()
         try:
             with contextlib.ExitStack() as opened, direct, grpc.insecure_channel(str(server.address)) as channel:
                 call = channel.unary_unary("/test.Echo/Unary")
                 clients.begin("httpx", lambda: direct.get("/pid").is_success)
                 for _ in range(3):
-                    clients.begin("grpc", lambda: call(b"hello", timeout=20) == b"hello")
+                    clients.begin("grpc", lambda: call(b"hello", timeout=60) == b"hello")
                 for _ in range(4):
-                    proxied = httpx.Client(trust_env=False, base_url=f"http://127.0.0.1:{other}")
+                    proxied = httpx.Client(trust_env=False, base_url=f"http://127.0.0.1:{other}", timeout=30)
                     opened.callback(proxied.close)
                     eventually(partial(_answers, proxied), "HAProxy listens")
                     clients.begin("haproxy", partial(_is_echoed, proxied))
@@ -89,7 +89,7 @@ def test_clients_that_keep_their_connections_lose_nothing_in_reloads(tmp_path: P
         finally:
             clients.stop()
             haproxy.terminate()
-            haproxy.wait(10)
+            haproxy.wait(30)
         assert not clients.failures
         assert not [record for record in server.output.records if record.get("outcome")]
 

@@ -75,7 +75,7 @@ async def hang(scope, body, send):
     await asyncio.Event().wait()
 
 async def block(scope, body, send):
-    time.sleep(3)
+    time.sleep(4)
 
 async def after(scope, body, send):
     await answer(send, b"done")
@@ -166,10 +166,10 @@ class TestLife:
     def test_the_application_learns_of_the_invocation(self, running: Running) -> None:
         api, _ = running
         outcome = api.invoke(
-            url_event("/describe"), timeout=9, **{"Lambda-Runtime-Client-Context": '{"custom":{"a":1}}'}
+            url_event("/describe"), timeout=29, **{"Lambda-Runtime-Client-Context": '{"custom":{"a":1}}'}
         )
         known = json.loads(outcome.json()["body"])
-        assert 0 < known.pop("left") <= 9000
+        assert 0 < known.pop("left") <= 29_000
         trace = known.pop("trace")
         assert trace.startswith("Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e7")
         assert known == {
@@ -270,7 +270,7 @@ class TestStreaming:
     ) -> None:
         function = start("main:app", "--set", "lambda.streaming=true")
         assert api.invoke(url_event("/fail-late")).split()[1] == b"half"
-        outcome = api.invoke(url_event("/events"), timeout=1)
+        outcome = api.invoke(url_event("/events"), timeout=3)
         assert outcome.split()[1] == b"data: 0\n\n"
         assert function.wait_for_record("request timed out")["path"] == "/events"
         assert api.invoke(url_event(method="HEAD")).split()[1] == b""
@@ -298,18 +298,19 @@ class TestFailures:
 
     def test_an_application_that_never_answers_is_ended_in_time(self, running: Running) -> None:
         api, function = running
-        answer = api.invoke(url_event("/hang"), timeout=1).json()
-        assert answer["statusCode"] == 504
-        assert "the function's time is up" in answer["body"]
-        assert "in hang" in function.wait_for_record("request timed out")["stack"]
+        outcome = api.invoke(url_event("/hang"), timeout=2)
+        assert outcome.json()["statusCode"] == 504
+        assert "the function's time is up" in outcome.json()["body"]
+        record = function.wait_for_record("request timed out", request_id=outcome.request_id)
+        assert "in hang" in record["stack"]
         assert api.invoke(url_event()).json()["statusCode"] == 200
 
     def test_an_application_that_blocks_the_event_loop_is_named(self, running: Running) -> None:
         api, function = running
-        outcome = api.send(url_event("/block"), timeout=1)
-        record = function.wait_for_record("event loop blocked")
-        assert (record["path"], record["request_id"]) == ("/block", outcome.request_id)
-        assert "time.sleep(3)" in record["stack"]
+        outcome = api.send(url_event("/block"), timeout=2)
+        record = function.wait_for_record("event loop blocked", request_id=outcome.request_id)
+        assert record["path"] == "/block"
+        assert "time.sleep(4)" in record["stack"]
         assert outcome.wait().json()["statusCode"] in (500, 504)
 
     def test_a_response_beyond_the_limit_is_an_error_that_says_so(self, running: Running) -> None:

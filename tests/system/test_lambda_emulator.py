@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.proxies import free_ports
 from tests.support.runtime_api import Function, RuntimeAPI, url_event
 from tests.support.waiting import eventually
 
@@ -89,20 +90,13 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return program
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Emulated:
     """A function under the emulator, which starts it with the first event."""
 
     def __init__(self, emulator: Path, directory: Path, *arguments: str) -> None:
-        self.port = free_port()
+        self.port, api = free_ports(2)
         addresses = ["--runtime-interface-emulator-address", f"127.0.0.1:{self.port}"]
-        addresses += ["--runtime-api-address", f"127.0.0.1:{free_port()}"]
+        addresses += ["--runtime-api-address", f"127.0.0.1:{api}"]
         self.log = directory / "log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
