@@ -98,8 +98,8 @@ def test_a_hostile_worker_is_ended_and_costs_next_to_nothing(
     cost = Cost(server)
     with server.address.connect() as connection:
         connection.sendall(b"GET /attack/%s HTTP/1.1\r\nHost: test\r\n\r\n" % attack.encode())
-        record = server.log.wait_for("worker exited", timeout=20, reason="crashed")
-    after = server.wait_for_workers(2, without=[record["worker_pid"]], timeout=15)
+        record = server.log.wait_for("worker exited", timeout=40, reason="crashed")
+    after = server.wait_for_workers(2, without=[record["worker_pid"]], timeout=40)
     assert len({worker.pid for worker in after} & {worker.pid for worker in before}) == 1, "the other one serves on"
     assert len(server.log.matching("worker misbehaved")) == (attack not in SILENT)
     with Load(server.address, connections=4) as load:
@@ -116,19 +116,19 @@ def test_a_hostile_zygote_is_ended_and_its_workers_serve_on(
     server = start(start_server, preload=True)
     if attack == "says-nothing":
         server.configure(
-            {"app": {"target": "hostile:app"}, "workers": {"count": 2, "preload": True, "boot_timeout": 3}}
+            {"app": {"target": "hostile:app"}, "workers": {"count": 2, "preload": True, "boot_timeout": 8}}
         )
         assert server.reload()["result"] == "ok"
         server.wait_for_workers(2)
-    eventually(lambda: len(server.zygotes()) == 1, "the zygote of the first generation has gone", timeout=20)
+    eventually(lambda: len(server.zygotes()) == 1, "the zygote of the first generation has gone", timeout=40)
     [zygote] = server.zygotes()
     dying, other = server.workers()
     server.write("attack", attack)
     cost = Cost(server)
     with Load(server.address, connections=4) as load:
         os.kill(dying.pid, signal.SIGKILL)
-        eventually(lambda: zygote.pid not in {found.pid for found in server.zygotes()}, "it is ended", timeout=20)
-        server.wait_for_workers(2, without=[dying.pid], timeout=20)
+        eventually(lambda: zygote.pid not in {found.pid for found in server.zygotes()}, "it is ended", timeout=40)
+        server.wait_for_workers(2, without=[dying.pid], timeout=40)
         load.wait_for_requests(50)
     assert load.tally.failed <= 4, "those that were at the worker which was killed"
     assert other.pid in {worker.pid for worker in server.workers()}
@@ -145,7 +145,7 @@ def test_a_worker_that_is_told_of_falsely_does_not_stay(start_server: StartServe
         server.write("attack", attack)
         dying = server.workers()[0]
         os.kill(dying.pid, signal.SIGKILL)
-        server.log.wait_for("zygote misbehaved", count=number, timeout=20)
-        server.wait_for_workers(2, without=[dying.pid], timeout=20)
+        server.log.wait_for("zygote misbehaved", count=number, timeout=40)
+        server.wait_for_workers(2, without=[dying.pid], timeout=40)
         eventually(lambda: len(server.zygotes()) == 1, "one zygote")
     cost.settle("three zygotes in a row")

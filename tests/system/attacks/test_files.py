@@ -74,7 +74,7 @@ def serves_or_refuses(server: Server) -> bool:
     """Whether the server that has just been started serves; False if it has refused to, with exit code 2 or 3."""
     assert server._process is not None
     process = server._process
-    eventually(lambda: process.poll() is not None or server.log.matching("serving"), "a start or a refusal", timeout=20)
+    eventually(lambda: process.poll() is not None or server.log.matching("serving"), "a start or a refusal", timeout=40)
     if process.poll() is None:
         return True
     assert server.wait_for_exit() in (2, 3)

@@ -65,7 +65,7 @@ def attack(
     poisoner = Poisoner(server)
     began, cpu = time.monotonic(), processes.tree_cpu_seconds(server.pid)
     with (
-        Load(server.address, connections=CONNECTIONS, pause=(0.02, 0.1), keep_alive=keep_alive, timeout=15) as load,
+        Load(server.address, connections=CONNECTIONS, pause=(0.02, 0.1), keep_alive=keep_alive) as load,
         poisoner.poisoning(),
     ):
         eventually(lambda: time.monotonic() - began > seconds, "time has passed", timeout=seconds + 5)

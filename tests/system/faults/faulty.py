@@ -3,7 +3,7 @@
 /spin             an endless loop in Python
 /hold             a call in C that keeps the interpreter's lock: a regular expression that backtracks without end
 /doze             time.sleep, which blocks the event loop without using the processor
-/nap              time.sleep for two seconds, then answers
+/nap              blocks the event loop as well, until there is a file `wake`, then answers
 /stubborn         ignores its cancellation
 /threads          starts a thread that nobody can stop, and answers
 /grow/MIB         keeps so much memory, and answers
@@ -87,7 +87,8 @@ async def _doze() -> None:
 
 
 async def _nap() -> None:
-    time.sleep(2)  # noqa: ASYNC251 - what is asked for
+    while not (HERE / "wake").exists():
+        time.sleep(0.01)  # noqa: ASYNC251 - what is asked for
 
 
 async def _stubborn() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -47,6 +47,18 @@ def measured_load(address: Address, what: str, **options: Any) -> Iterator[Load]
         tally = load.tally
         seconds = time.monotonic() - began
         print(f"{what}: {tally.requests} requests, {tally.failed} failed, {seconds:.1f} s", *tally.details, sep="\n  ")
+
+
+def holders(server: Server, part: str) -> list[str]:
+    """The processes of the server that have a file open whose name contains `part`."""
+    found = []
+    for process in server.processes():
+        with suppress(FileNotFoundError):  # it has ended
+            for fd in Path(f"/proc/{process.pid}/fd").iterdir():
+                with suppress(FileNotFoundError):  # it has closed this one
+                    if part in str(fd.readlink()):
+                        found.append(process.title)
+    return found
 
 
 class Victims:

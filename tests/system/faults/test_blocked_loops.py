@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
@@ -25,8 +25,8 @@ def line_of(text: str) -> int:
 
 def wait_for_replacement(server: Server, victim: int, generation: int = 1) -> None:
     """Wait until the log says that the worker with this pid stalled, and that it has gone."""
-    server.log.wait_for("worker stalled", worker_pid=victim, timeout=15)
-    server.log.wait_for("worker exited", worker_pid=victim, reason="stalled", generation=generation, timeout=15)
+    server.log.wait_for("worker stalled", worker_pid=victim)
+    server.log.wait_for("worker exited", worker_pid=victim, reason="stalled", generation=generation)
 
 
 @pytest.mark.long
@@ -42,12 +42,11 @@ def test_a_blocked_loop_is_shown_with_its_line_and_replaced_while_others_serve(
         began = time.monotonic()
         victim = victims.send(action)
         with measured_load(server.address, f"a worker blocked in /{action}", connections=8) as load:
-            stacks = server.log.wait_for("worker stacks", timeout=10)
+            stacks = server.log.wait_for("worker stacks", worker_pid=victim)
             reported = time.monotonic() - began
             wait_for_replacement(server, victim)
             load.wait_for_requests(100)
     print(f"stacks after {reported:.1f} s, replaced after {time.monotonic() - began:.1f} s")
-    assert stacks["worker_pid"] == victim
     assert stacks["seconds"] > 0
     lines = {line_of(culprit), line_of(culprit) + 1}
     assert any(f'faulty.py", line {line} in _{action}' in stacks["stacks"] for line in lines), stacks["stacks"]
@@ -74,18 +73,20 @@ def test_all_workers_blocked_at_once_are_all_replaced(start_server: StartServer,
     server = start_server(faulty({**WATCHED, "preload": preload}), files=files())
     with Victims(server) as victims:
         blocked = [victims.send("doze"), victims.send("spin")]
-        assert sorted(blocked) == [worker.pid for worker in server.workers()]
+        assert set(blocked) == {worker.pid for worker in server.workers()}
         began = time.monotonic()
-        assert server.request("/", timeout=20).text == "hello"
+        assert server.request("/").text == "hello"
         print(f"served again {time.monotonic() - began:.1f} s after all workers were blocked")
         server.wait_for_workers(2, without=blocked)
-    assert len(server.log.matching("worker stacks")) == 2
+    for pid in blocked:
+        assert len(server.log.matching("worker stacks", worker_pid=pid)) == 1
 
 
 def test_a_request_that_waits_longer_than_stall_timeout_is_not_touched(start_server: StartServer) -> None:
-    server = start_server({"workers": {"count": 1, "stall_report": 1, "stall_timeout": 2}})
+    # Not shorter: on a busy machine a worker may stand still for a second.
+    server = start_server({"workers": {"count": 1, "stall_report": 3, "stall_timeout": 4}})
     [worker] = server.workers()
-    assert server.request("/sleep/3").text == "slept"
+    assert server.request("/sleep/5").text == "slept"
     assert [found.pid for found in server.workers()] == [worker.pid]
     assert not server.log.matching("worker blocked")
 
@@ -95,7 +96,7 @@ def test_a_request_that_waits_longer_than_stall_timeout_is_not_touched(start_ser
 def test_an_import_and_a_start_up_that_take_longer_than_stall_timeout_are_no_stall(
     start_server: StartServer, preload: bool
 ) -> None:
-    settings = faulty({**WATCHED, "stall_timeout": 2, "preload": preload})
+    settings = faulty({"count": 2, "stall_report": 2.5, "stall_timeout": 3, "preload": preload})
     server = start_server(settings, files={**files(), "slow": "4"})
     assert not server.log.matching("worker stalled")
     [first, second] = server.workers()
@@ -143,12 +144,17 @@ def test_a_server_that_was_stopped_as_a_whole_kills_nobody(start_server: StartSe
 @pytest.mark.parametrize("reload", [False, True], ids=["", "reload"])
 def test_connections_wait_in_the_backlog_while_all_workers_are_blocked(start_server: StartServer, reload: bool) -> None:
     server = start_server(faulty({"count": 2}), files=files())
-    with Victims(server) as victims, ThreadPoolExecutor(20) as clients:
+    with Victims(server) as victims, ExitStack() as stack:
         assert victims.send("nap") != victims.send("nap")
         began = time.monotonic()
-        answers = [clients.submit(lambda: server.request("/").text) for _ in range(20)]
+        clients = [stack.enter_context(server.address.connect()) for _ in range(20)]
+        for client in clients:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
         if reload:
             assert server.reload()["result"] == "ok"
-        good = sum(answer.result(15) == "hello" for answer in answers)
+        else:
+            server.write("wake", "")
+        good = sum(stack.enter_context(client.makefile("rb")).read().endswith(b"hello") for client in clients)
+        server.write("wake", "")
         print(f"20 connections to 2 blocked workers: {good} answered, {time.monotonic() - began:.1f} s")
     assert good == 20

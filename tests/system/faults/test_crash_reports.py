@@ -91,8 +91,9 @@ def test_a_blocked_worker_is_reported_with_what_it_was_serving(start_server: Sta
         connection.sendall(b"GET /sleep/600 HTTP/1.1\r\nHost: test\r\n\r\n")
         due = time.monotonic() + 2.5 * HEARTBEAT
         eventually(lambda: time.monotonic() >= due, "the heart of the worker has beaten")
+        mark = len(server.log.records)
         victims.send("doze")
-        stacks = server.log.wait_for("worker stacks")
+        stacks = server.log.wait_for("worker stacks", since=mark)
         exited = server.log.wait_for("worker exited", reason="stalled")
     for record in (stacks, exited):
         assert "/sleep/600" in [found["path"] for found in record["serving"]]

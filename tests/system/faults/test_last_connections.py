@@ -16,6 +16,7 @@ def test_no_connection_is_lost_by_a_stop(start_server: StartServer, tmp_path: Pa
         settings = {
             "listeners": [{"bind": bind.format(tmp_path)}],
             "workers": {"count": 2},
+            "shutdown": {"linger": 5},  # on a busy machine a client may stand still between connecting and sending
             "http": {"max_requests_per_connection": 1},  # so that clients connect all the time
         }
         server = start_server(settings)

@@ -46,17 +46,21 @@ def never_two_at_once(server: Server) -> bool:
 def test_workers_are_recycled_under_load_without_a_failed_request(
     start_server: StartServer, limits: dict[str, Any], path: str, preload: bool
 ) -> None:
-    server = start_server(faulty({"count": 2, "preload": preload, **limits}, reload={"linger": 1}), files=files())
+    server = start_server(faulty({"count": 2, "preload": preload, **limits}, reload={"linger": 5}), files=files())
     before = [worker.pid for worker in server.workers()]
     name = next(iter(limits))
     with measured_load(server.address, name, connections=8, pause=(0.01, 0.1), path=path) as load:
-        eventually(lambda: len(recycled(server)) >= 3, "three workers have been recycled", timeout=40)
+        # Among them those that there were at first, which need not be the first to come to the limit.
+        eventually(
+            lambda: len(recycled(server)) >= 3 and not set(before) & {worker.pid for worker in server.workers()},
+            "three workers have been recycled",
+            timeout=90,
+        )
         load.wait_for_requests(50)
     assert load.tally.failed == 0
     assert set(load.tally.statuses) == {200}
     assert {record["reason"] for record in server.log.matching("worker due for recycling")} == {name}
     assert never_two_at_once(server)
-    assert not set(before) & {worker.pid for worker in server.workers()}
 
 
 def test_a_worker_is_recycled_after_max_requests(start_server: StartServer) -> None:
@@ -79,7 +83,7 @@ def test_scaling_up_and_down_in_bursts_loses_no_request(start_server: StartServe
                 mark = len(server.log.records)
                 server.signal(number)  # equal signals that are pending are one
                 server.log.wait_for("scaled", since=mark)
-            server.wait_for_workers(count, timeout=20)
+            server.wait_for_workers(count, timeout=40)
             load.wait_for_requests(200)
     assert load.tally.failed == 0
     assert server.log.matching("scaled")[-1]["count"] == 3

@@ -48,7 +48,7 @@ def test_five_reloads_under_two_hundred_connections_that_pause(start_server: Sta
 
 @either_preload
 def test_what_is_under_way_during_a_reload_is_completed(start_server: StartServer, preload: bool) -> None:
-    server = start_server({"workers": {"count": 2, "preload": preload}, "reload": {"linger": 0.5}})
+    server = start_server({"workers": {"count": 2, "preload": preload}, "reload": {"linger": 5}})
     old = [worker.pid for worker in server.workers()]
     uploaded = threading.Event()
     with ThreadPoolExecutor(2) as clients, Stream(server.address, 150) as stream:
@@ -57,8 +57,8 @@ def test_what_is_under_way_during_a_reload_is_completed(start_server: StartServe
         assert server.reload()["result"] == "ok"
         stream.finish()
         uploaded.set()
-        assert upload.result(10) == 200_000
-        assert slow.result(10) == "slept"
+        assert upload.result(40) == 200_000
+        assert slow.result(40) == "slept"
         server.wait_for_workers(2, without=old)
 
 
@@ -68,7 +68,7 @@ def _upload_slowly(server: Server, finish: threading.Event) -> int:
         connection.sendall(
             b"POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 200000\r\nConnection: close\r\n\r\n" + b"y" * 100_000
         )
-        assert finish.wait(20)
+        assert finish.wait(40)
         connection.sendall(b"y" * 100_000)
         received = b""
         while piece := connection.recv(65536):
@@ -80,7 +80,7 @@ def _upload_slowly(server: Server, finish: threading.Event) -> int:
 @pytest.mark.long
 @either_preload
 def test_ten_reloads_in_two_seconds_leak_nothing(start_server: StartServer, preload: bool) -> None:
-    server = start_server({"workers": {"count": 2, "preload": preload}, "reload": {"linger": 0.5}})
+    server = start_server({"workers": {"count": 2, "preload": preload}, "reload": {"linger": 5}})
     assert server.reload()["result"] == "ok"
     wait_until_settled(server, 2)
     before = len(os.listdir(f"/proc/{server.pid}/fd"))
@@ -119,8 +119,8 @@ def test_a_stop_during_a_reload_under_load_loses_no_request_that_was_sent(start_
         server.log.wait_for("reload started")
         server.signal(signal.SIGTERM)
         stream.finish()
-        assert server.wait_for_exit(10) == 0
-    assert not server.processes()
+        assert server.wait_for_exit() == 0
+    eventually(lambda: not server.processes(), "nothing is left")
 
 
 @pytest.mark.long
@@ -128,7 +128,7 @@ def test_a_stop_during_a_reload_under_load_loses_no_request_that_was_sent(start_
 def test_a_surge_boots_several_workers_at_once_behind_a_soaking_canary(
     start_server: StartServer, preload: bool
 ) -> None:
-    settings = {"workers": {"count": 3, "preload": preload}, "reload": {"surge": 3, "soak": 2, "linger": 0.5}}
+    settings = {"workers": {"count": 3, "preload": preload}, "reload": {"surge": 3, "soak": 2, "linger": 5}}
     server = start_server(settings)
     most = 0
     began = time.monotonic()
@@ -151,22 +151,22 @@ def test_a_canary_that_dies_while_it_soaks_undoes_the_reload(start_server: Start
     server.write("crash-late", "")
     finished = server.reload()
     assert finished["result"] == "rolled_back"
-    assert [worker.pid for worker in server.workers()] == before
+    eventually(lambda: [worker.pid for worker in server.workers()] == before, "the old ones are left")
     assert server.request("/").text == "hello"
 
 
 @pytest.mark.long
 def test_five_reloads_with_an_open_session_and_an_open_stream(start_server: StartServer) -> None:
-    server = start_server({"workers": TWO, "reload": {"linger": 0.5}})
+    server = start_server({"workers": TWO, "reload": {"linger": 5}})
     with measured_load(server.address, "5 x HUP, sessions and streams open", connections=32, pause=(0, 0.06)) as load:
         load.wait_for_requests(200)
         for _ in range(5):
             with connect(server.address.websocket("/session")) as session, Stream(server.address, 200) as stream:
                 session.send("before")
-                assert session.recv(10) == "before"
+                assert session.recv(30) == "before"
                 assert server.reload()["result"] == "ok"
                 with pytest.raises(ConnectionClosed) as caught:
-                    session.recv(10)
+                    session.recv(30)
                 assert caught.value.rcvd == Close(1012, "service restart")
                 stream.finish()
     assert load.tally.failed == 0

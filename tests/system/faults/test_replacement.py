@@ -30,15 +30,19 @@ def test_a_killed_worker_of_a_fastapi_application_is_replaced(start_server: Star
     pytest.importorskip("fastapi")
     settings = {"app": {"target": "site_of_fastapi:app"}, "workers": {"count": 2, "preload": preload}}
     server = start_server(settings, files={"site_of_fastapi.py": FASTAPI})
-    seconds = []
+    seconds, used = [], []
     for _ in range(3):
         victim, _ = server.workers()
         mark = len(server.log.records)
         began = time.monotonic()
         os.kill(victim.pid, signal.SIGKILL)
-        server.log.wait_for("worker ready", since=mark, timeout=15)
+        record = server.log.wait_for("worker ready", since=mark)
         seconds.append(time.monotonic() - began)
-        server.wait_for_workers(2, without=[victim.pid])
+        worker = next(
+            one for one in server.wait_for_workers(2, without=[victim.pid]) if one.pid == record["worker_pid"]
+        )
+        used.append(worker.cpu_seconds)
     print(f"replaced after {', '.join(f'{1000 * one:.0f}' for one in seconds)} ms")
-    # The target is 250 ms with preload, on a machine that has nothing else to do.
-    assert statistics.median(seconds) < (1.0 if preload else 10.0)
+    # The target is 250 ms with preload, on a machine that has nothing else to do; on a busy one the processor time tells.
+    assert statistics.median(used) < (0.5 if preload else 5.0)
+    assert not server.log.matching("worker backs off")

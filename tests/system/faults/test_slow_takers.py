@@ -38,7 +38,7 @@ def server(start_server: StartServer, request: pytest.FixtureRequest) -> Server:
         "app": {"target": "slow:app"},
         "workers": {"count": 1},
         "http": {"max_requests_per_connection": 1},
-        "websocket": {"ping_interval": 1, "ping_timeout": 1, "close_timeout": 1},
+        "websocket": {"ping_interval": 2, "ping_timeout": 2, "close_timeout": 2},
     }
     return start_server(settings, files={"slow.py": APPLICATION})
 

@@ -18,7 +18,7 @@ from tests.system.faults.test_greedy_clients import MIB, ROOM, resident
 from tests.system.test_websockets import HANDSHAKE
 from tests.unit.websocket.frames import BINARY, CONTINUATION, PING, TEXT, frame
 
-LIMITS = {"ping_interval": 1, "ping_timeout": 1, "message_timeout": 2, "close_timeout": 1}
+LIMITS = {"ping_interval": 1, "ping_timeout": 4, "message_timeout": 2, "close_timeout": 1}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def check(server: Server) -> None:
     """See that the server serves."""
     with connect(server.address.websocket("/session")) as session:
         session.send("still there?" * 100)
-        assert session.recv(10) == "still there?" * 100
+        assert session.recv(30) == "still there?" * 100
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ class Rogue:
 
     def how_it_ended(self) -> Record:
         """The access line of the session."""
-        return self._server.output.wait_for("session", query=self._query, timeout=20)
+        return self._server.output.wait_for("session", query=self._query, timeout=40)
 
 
 def push(connection: socket.socket, piece: bytes, limit: int) -> int:
@@ -107,14 +107,15 @@ def test_a_client_that_has_only_half_closed(server: Server) -> None:
     with Rogue(server) as rogue:
         rogue.socket.shutdown(socket.SHUT_WR)
         assert rogue.how_it_ended()["close_code"] == 1006
-        assert rogue.socket.recv(100) == b""
+        while rogue.socket.recv(100):  # a ping, on a busy machine
+            pass
 
 
 def test_a_client_that_is_still_connected_but_answers_nothing(server: Server) -> None:
     with Rogue(server) as rogue:
         record = rogue.how_it_ended()
     assert (record["close_code"], record["outcome"]) == (1006, "timed_out")
-    assert server.log.matching("session ended", reason="ping_timeout")
+    server.log.wait_for("session ended", reason="ping_timeout")
 
 
 def test_a_client_that_never_reads(server: Server) -> None:
@@ -141,7 +142,7 @@ def test_a_flood_of_pings_whose_answers_nobody_reads(server: Server) -> None:
     with Rogue(server) as rogue:
         sent = push(rogue.socket, frame(PING, b"x" * 125) * 1000, 256 * MIB)
         assert sent < 64 * MIB
-        eventually(lambda: rogue.ended, "it has been let go", timeout=20)
+        eventually(lambda: rogue.ended, "it has been let go", timeout=40)
 
 
 def test_fragments_without_end(server: Server) -> None:
