@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from appserver.engine import lifecycle, refusal
 from appserver.engine.exchange import GONE, Exchange
 from appserver.engine.http2_link import HTTP2Link
-from appserver.engine.http2_stream import Carried, StreamCarrier, StreamPipe
+from appserver.engine.http2_stream import Carried, Session, StreamCarrier, StreamPipe
 from appserver.engine.link import NEVER
 from appserver.engine.peer import Peer
 from appserver.engine.service import Service
@@ -46,7 +46,8 @@ class HTTP2Connection(HTTP2Link):
         super().__init__(service, Connection(self, service.http2, service.clock()))
         self.peer = peer
         self._begun: list[Carried] = []  # to be called when all that has arrived is read
-        self._abandoned: list[Exchange] = []  # whose clients have reset their streams while the application was at work
+        # What applications are at work for although the stream has ended: see `abandon`.
+        self._abandoned: list[Exchange | Session] = []
 
     # The transport's side.
 
@@ -121,6 +122,8 @@ class HTTP2Connection(HTTP2Link):
         if self._finish_by == NEVER:
             self._finish_by = self.deadline = self.http2.now + LOOK_INTERVAL
         if request.upgrade is not None and self._begin_session(stream, request):
+            if complete and stream.carrier is not None:
+                stream.carrier.ended()
             return
         exchange = self._begin(stream, request)
         length = request.content_length
@@ -187,7 +190,7 @@ class HTTP2Connection(HTTP2Link):
     def on_end(self, stream: Stream) -> None:
         carrier: Carried | None = stream.carrier
         if isinstance(carrier, StreamPipe):
-            carrier.session.ended()
+            carrier.ended()
         elif carrier is not None:
             carrier.read_by = NEVER
             carrier.exchange.end()
@@ -198,7 +201,7 @@ class HTTP2Connection(HTTP2Link):
             if failure is not None:
                 self._note_violation(failure, None)
             stream.carrier = None
-            carrier.session.lost("the stream was reset")
+            carrier.lost("the stream was reset")
             return
         if failure is not None:
             self._note_violation(failure, None if carrier is None else carrier.exchange)
@@ -206,9 +209,7 @@ class HTTP2Connection(HTTP2Link):
             exchange = carrier.exchange
             status = carrier.status if carrier.on_wire else 0
             self.forget(exchange, GONE, status, "aborted" if failure is None else "error")
-            if exchange.called:
-                self._abandoned.append(exchange)
-                self.http2.abandoned(1)
+            self.abandon(exchange)
 
     def on_rejected(self, stream_id: int, failure: StreamFailure) -> None:  # noqa: ARG002
         self._note_violation(failure, None)
@@ -230,6 +231,7 @@ class HTTP2Connection(HTTP2Link):
             exchange.carrier.break_off("error")
         else:
             exchange.carrier.refuse(error, "error")
+        self.abandon(exchange)
 
     def _note_violation(self, failure: StreamFailure, exchange: Exchange | None) -> None:
         """Count and log that a stream has been reset because of what the client has done."""
@@ -287,13 +289,19 @@ class HTTP2Connection(HTTP2Link):
                 status = carrier.status if carrier.on_wire else 0
                 self.forget(carrier.exchange, GONE, status, outcome)
             elif carrier is not None:
-                carrier.session.lost("the connection was lost")
+                carrier.lost("the connection was lost")
             stream.congested = False
             if carrier is not None:
                 carrier.writing_resumed()
 
+    def abandon(self, work: Exchange | Session) -> None:
+        """A stream ends by what its client has done, or not done: it counts as open until the application is through."""
+        if work.task is not None:
+            self._abandoned.append(work)
+            self.http2.abandoned(1)
+
     def _count_abandoned(self) -> None:
-        at_work = [exchange for exchange in self._abandoned if exchange.task is not None]
+        at_work = [work for work in self._abandoned if work.task is not None]
         self.http2.abandoned(len(at_work) - len(self._abandoned))
         self._abandoned = at_work
 
@@ -353,6 +361,10 @@ class HTTP2Connection(HTTP2Link):
         self.http2.reset(stream, Code.CANCEL)
         if isinstance(carrier, StreamCarrier):
             self.forget(carrier.exchange, GONE, carrier.status, "aborted")
+            self.abandon(carrier.exchange)
+        elif carrier is not None:
+            stream.carrier = None
+            carrier.lost(limit)
 
     def _give_up(self, failure: ConnectionFailure) -> None:
         self.http2.fail(failure)

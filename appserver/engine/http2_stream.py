@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
@@ -39,6 +40,9 @@ class Streams(Protocol):
 
     def forget(self, exchange: Exchange, phase: int, status: int, outcome: str | None) -> None:
         """An exchange is over for its client."""
+
+    def abandon(self, work: Exchange | Session) -> None:
+        """A stream ends by what its client has done, and the application may be at work for it."""
 
 
 class OnStream(Response):
@@ -191,13 +195,21 @@ class StreamCarrier(OnStream):
 class Session(PipeUser, Protocol):
     """The session that a pipe carries."""
 
+    task: asyncio.Task[None] | None
+
     def begin(self, pipe: Pipe, peer: Peer, rest: bytes) -> None: ...
 
 
 class StreamPipe(OnStream):
-    """Pipe of a WebSocket session: one direction ends with END_STREAM, both with RST_STREAM (RFC 8441 section 5)."""
+    """Pipe of a WebSocket session: one direction ends with END_STREAM, both with RST_STREAM (RFC 8441 section 5).
 
-    __slots__ = ("_held", "_peer", "deadline", "linger_until", "reading", "received", "sent", "session")
+    The session begins when all that has arrived is read. What the client does to the stream before that waits for it; a
+    stream that does not last so long has no session.
+    """
+
+    __slots__ = (
+        "_begun", "_ended", "_held", "_peer", "deadline", "linger_until", "reading", "received", "sent", "session",
+    )  # fmt: skip
 
     def __init__(
         self, service: Service, connection: Streams, stream: Stream, request: Request, peer: Peer, session: Session
@@ -206,7 +218,9 @@ class StreamPipe(OnStream):
         stream.tunnel = True
         self.session = session
         self._peer = peer
+        self._begun = False
         self._held = bytearray()  # what has arrived while the session reads nothing; its window bounds it
+        self._ended = False  # and behind that, the client's direction
         self.reading = False  # until it has begun
         self.received = self.sent = 0
         self.deadline = NEVER  # when the session has to look after something
@@ -215,6 +229,7 @@ class StreamPipe(OnStream):
     def call(self) -> None:
         """Begin the session, unless the client has reset the stream in the same breath."""
         if self.stream.carrier is self:
+            self._begun = True
             self.session.begin(self, self._peer, b"")
             self.resume_reading()
 
@@ -229,9 +244,22 @@ class StreamPipe(OnStream):
         else:
             self._held += data
 
+    def ended(self) -> None:
+        """The client has ended its direction."""
+        self._ended = True
+        if self.reading:
+            self._hand_over_end()
+
+    def lost(self, why: str) -> None:
+        """The stream is gone, and with it the session; `why` is for people."""
+        if self._begun:
+            self.session.lost(why)
+            self._connection.abandon(self.session)
+
     def writing_resumed(self) -> None:
         super().writing_resumed()
-        self.session.writing_resumed()
+        if self._begun:
+            self.session.writing_resumed()
 
     def look(self, now: float) -> None:
         """Act on what is due."""
@@ -247,6 +275,10 @@ class StreamPipe(OnStream):
         self._connection.http2.body_taken(self.stream, len(data))
         self._connection.flush_soon()
         self.session.data_received(data)
+
+    def _hand_over_end(self) -> None:
+        self.session.ended()
+        self._connection.abandon(self.session)
 
     # The answer to the handshake.
 
@@ -293,6 +325,8 @@ class StreamPipe(OnStream):
             held, self._held = self._held, bytearray()
             if held:
                 self._hand_over(bytes(held))
+            if self._ended and self.reading:  # it may have paused again
+                self._hand_over_end()
 
     def watch(self, deadline: float) -> None:
         self.deadline = deadline
@@ -306,14 +340,20 @@ class StreamPipe(OnStream):
         self.resume_reading()
 
     def close(self) -> None:
-        self.linger()
+        if self.on_wire:
+            self.linger()
+        else:  # DATA without a head would be malformed
+            self._cancel()
 
     def reset(self) -> None:
         self._connection.http2.reset(self.stream, Code.INTERNAL_ERROR)
         self._connection.flush_soon()
 
     def abort(self) -> None:
-        self.session.lost("the stream was given up")
+        self.lost("the stream was given up")
+        self._cancel()
+
+    def _cancel(self) -> None:
         self._connection.http2.reset(self.stream, Code.CANCEL)
         self._connection.flush_soon()
 

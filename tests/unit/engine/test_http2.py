@@ -304,6 +304,28 @@ class TestBodies:
 
         run(scenario)
 
+    def test_an_application_that_goes_on_behind_a_refusal_counts_as_a_stream(self) -> None:
+        gate = asyncio.Event()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await gate.wait()
+            await respond(send)
+
+        async def scenario() -> None:
+            world = World(app, HTTPSettings(max_body_size=10), http2=HTTP2Settings(max_concurrent_streams=2))
+            client = await HTTP2Client(world).begin()
+            for _ in range(2):
+                stream = await client.request(method="POST", end=False)
+                await client.data(stream, bytes(11))
+                assert client.answers[stream].status == 413
+            refused = await client.request()
+            assert client.answers[refused].reset == Code.REFUSED_STREAM
+            gate.set()
+            await settle()
+            assert (await client.get()).status == 200
+
+        run(scenario)
+
     def test_a_client_that_waits_is_asked_for_its_body(self) -> None:
         async def scenario() -> None:
             client = await HTTP2Client(World(echo)).begin()

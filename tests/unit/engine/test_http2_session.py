@@ -13,6 +13,10 @@ from tests.unit.engine.http2_client import HTTP2Client
 from tests.unit.engine.world import World, rejected, run, settle
 from tests.unit.websocket.frames import PING, TEXT, close, frame, text
 
+CONNECT = [
+    *((b":method", b"CONNECT"), (b":protocol", b"websocket"), (b":scheme", b"https"), (b":path", b"/")),
+    *((b":authority", b"example.org"), (b"sec-websocket-version", b"13")),
+]
 LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 
 
@@ -209,6 +213,33 @@ class TestEnds:
 
         run(scenario)
 
+    def test_what_has_arrived_before_the_end_of_the_clients_direction_is_read_first(self) -> None:
+        gate = asyncio.Event()
+        messages: list[Message] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            await send({"type": "websocket.accept"})
+            await gate.wait()
+            while not messages or messages[-1]["type"] != "websocket.disconnect":
+                messages.append(await receive())
+
+        async def scenario() -> None:
+            world = World(app, websocket=WebSocketSettings(max_queue=2))
+            client = await HTTP2Client(world).begin()
+            stream = await connect(client)
+            for _ in range(5):
+                await client.data(stream, text("x"))
+            await client.data(stream, close(1000), end=True)
+            gate.set()
+            await client.flush()
+            assert [message["type"] for message in messages] == ["websocket.receive"] * 5 + ["websocket.disconnect"]
+            assert messages[-1]["code"] == 1000
+            assert client.answers[stream].ended
+            assert not client.connection.http2.streams
+
+        run(scenario)
+
     def test_and_that_of_the_connection(self) -> None:
         async def scenario() -> None:
             app = App()
@@ -218,6 +249,93 @@ class TestEnds:
             client.transport.abort()
             await settle()
             assert [message["code"] for message in app.messages] == [1006] * 2
+
+        run(scenario)
+
+    @pytest.mark.parametrize("then", ["a reset", "the end", "a violation"])
+    def test_a_client_that_ends_it_in_the_same_breath_as_it_begins_it(self, then: str) -> None:
+        async def scenario() -> None:
+            app = App()
+            world = World(app)
+            client = await HTTP2Client(world).begin()
+            client.answers[1] = client.new_answer()
+            client._next = 3
+            client.h2.send_headers(1, CONNECT)
+            if then == "a reset":
+                client.h2.reset_stream(1, Code.CANCEL)
+            elif then == "the end":
+                client.h2.send_data(1, b"", end_stream=True)
+            rest = bytes.fromhex("000003060000000000616263") if then == "a violation" else b""
+            await client.octets(client.h2.data_to_send() + rest)
+            assert len(app.scopes) == (1 if then == "the end" else 0)
+            assert client.ended == (then == "a violation")
+            assert not world.service.registry.sessions
+            if not client.ended:
+                assert client.answers[1].body == b""
+                assert (await client.get()).status == 500  # by this application, on the same connection
+
+        run(scenario)
+
+    def test_a_handshake_that_ends_the_clients_direction(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            messages.append(await receive())
+
+        messages: list[Message] = []
+
+        async def scenario() -> None:
+            client = await HTTP2Client(World(app)).begin()
+            client.answers[1] = client.new_answer()
+            client.h2.send_headers(1, CONNECT, end_stream=True)
+            await client.flush()
+            assert [message["code"] for message in messages] == [1006]
+            assert client.answers[1].reset == Code.CANCEL
+
+        run(scenario)
+
+    def test_a_client_that_opens_no_window_loses_its_session(self) -> None:
+        app = App()
+
+        async def greet(scope: Scope, receive: Receive, send: Send) -> None:
+            async def send_greeting(message: Message) -> None:
+                await send(message)
+                if message["type"] == "websocket.accept":
+                    await send({"type": "websocket.send", "text": "hello"})
+
+            await app(scope, receive, send_greeting)
+
+        async def scenario() -> None:
+            world = World(greet, HTTPSettings(write_timeout=5))
+            client = await HTTP2Client(world, window=0).begin()
+            stream = await connect(client)
+            await world.pass_time(7)
+            await client.flush()
+            assert client.answers[stream].reset == Code.CANCEL
+            assert rejected(world) == {"write_timeout": 1}
+            assert [message["type"] for message in app.messages] == ["websocket.disconnect"]
+            assert not world.service.registry.sessions
+
+        run(scenario)
+
+    @pytest.mark.parametrize("how", ["a reset", "the end"])
+    def test_applications_that_go_on_without_their_clients_count_as_streams(self, how: str) -> None:
+        gate = asyncio.Event()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await gate.wait()
+
+        async def scenario() -> None:
+            client = await HTTP2Client(World(app, http2=HTTP2Settings(max_concurrent_streams=3))).begin()
+            for _ in range(3):
+                stream = await connect(client)
+                if how == "a reset":
+                    await client.reset(stream)
+                else:
+                    await client.data(stream, b"", end=True)
+            assert client.answers[await connect(client)].reset == Code.REFUSED_STREAM
+            gate.set()
+            await settle()
+            assert client.answers[await connect(client)].status == 500
 
         run(scenario)
 
