@@ -82,7 +82,7 @@ class Response:
                 if known is not None:
                     if value.translate(MARK_CONTROLS) != value:  # as check_value
                         raise control_octet(name)
-                    fields.append((known, value))
+                    fields.append((known, value.strip()))  # white space at an end is malformed (section 8.2.1)
                 elif name == b"content-length" or name.lower() == b"content-length":
                     length = read_length(value, length)
                     if status != 204 and status != 205:
@@ -170,14 +170,14 @@ class Response:
         for name, value in headers:
             check_trailer(name, value)
             if accepted:
-                fields.append((name.lower(), value))
+                fields.append((name.lower(), value.strip()))
         self.piece(0, False)
         return fields
 
 
 def early_hints(links: Iterable[Any]) -> Fields:
     """The fields of an interim response that names what the final one will refer to (RFC 8297). Raises ResponseError."""
-    return [(b":status", b"103"), *((b"link", link) for link in check_links(links))]
+    return [(b":status", b"103"), *((b"link", link.strip()) for link in check_links(links))]
 
 
 def error_response(defaults: DefaultFields, error: RequestError, method: str, id_value: bytes) -> tuple[Fields, bytes]:

@@ -434,6 +434,25 @@ class TestEventStreams:
 
 
 class TestExtensions:
+    def test_white_space_around_values_does_not_make_a_response_malformed(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.early_hint", "links": [b" </x>; rel=preload "]})
+            headers = [(b"x-padded", value) for value in values]
+            await send({"type": "http.response.start", "status": 200, "headers": headers, "trailers": True})
+            await send({"type": "http.response.body"})
+            await send({"type": "http.response.trailers", "headers": [(b"x-padded", b" end\t")]})
+
+        values = b"first", b"\tsecond", b"third ", b" "
+
+        async def scenario() -> None:
+            client = await HTTP2Client(World(app)).begin()
+            answer = client.answers[await client.request([(b"te", b"trailers")])]
+            assert answer.interim == [[(b":status", b"103"), (b"link", b"</x>; rel=preload")]]
+            assert answer.headers[b"x-padded"] == b""
+            assert answer.trailers == {b"x-padded": b"end"}
+
+        run(scenario)
+
     def test_files(self, tmp_path: Path) -> None:
         path = tmp_path / "file"
         path.write_bytes(bytes(range(256)) * 1000)
