@@ -23,10 +23,11 @@ ENDS_WORKER = (SystemExit, KeyboardInterrupt)
 def report_failure(service: Service, exchange: Exchange, error: BaseException | None) -> None:
     """Log and count that an application has raised `error`, or (None) returned without completing its response.
 
-    Not its fault are the cancellation of its task, that it has not been called, and whatever it lets out because the
-    client has gone.
+    Not its fault are the cancellation of its task by the server, that it has not been called, and whatever it lets out
+    because the client has gone.
     """
-    if isinstance(error, asyncio.CancelledError | Overload) or because_of_disconnect(exchange, error):
+    over = exchange.phase >= DONE or exchange.told_of_disconnect
+    if isinstance(error, Overload) or because_of_disconnect(exchange, error) or is_cut_off(service, error, over=over):
         return
     service.slot.application_error()
     request = exchange.request
@@ -34,12 +35,22 @@ def report_failure(service: Service, exchange: Exchange, error: BaseException | 
         event = "application ended the worker" if isinstance(error, ENDS_WORKER) else "application failed"
         # Frameworks answer 500 by themselves and then let the exception out: that it came before or after says nothing.
         cut_off = {"detail": "its response is incomplete"} if START < exchange.phase < DONE else {}
+        if isinstance(error, asyncio.CancelledError):
+            cut_off = {"detail": "its task was cancelled, and not by the server"}
         mistakes.explain(error, "asyncio")
         _skip_own_frames(error)
         service.logger.error(event, method=request.method, path=request.path, **cut_off, exc_info=error)
     else:
         detail = "returned without completing its response: send http.response.start, then http.response.body, and await both"
         service.logger.error("application failed", method=request.method, path=request.path, detail=detail)
+
+
+def is_cut_off(service: Service, error: BaseException | None, *, over: bool) -> bool:
+    """Whether `error` can be a cancellation by the server, which cancels in a drain, or what is `over` for its client.
+
+    All other cancellations come from the application, or a library of its.
+    """
+    return isinstance(error, asyncio.CancelledError) and (over or service.draining)
 
 
 def because_of_disconnect(exchange: Exchange, error: BaseException | None) -> bool:
@@ -57,7 +68,7 @@ def report_session_failure(
     service: Service, request: Request, error: BaseException | None, detail: str, *, over: bool
 ) -> None:
     """The same for a session; `over`: it has ended, so that whatever comes of that is not the application's fault."""
-    if isinstance(error, asyncio.CancelledError) or (over and is_disconnect(error)):
+    if is_cut_off(service, error, over=over) or (over and is_disconnect(error)):
         return
     service.slot.application_error()
     if error is not None:

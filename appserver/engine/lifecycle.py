@@ -21,6 +21,7 @@ from appserver.engine.exchange import BODY, DONE, Exchange
 from appserver.engine.failure import (
     ENDS_WORKER,
     because_of_disconnect,
+    is_cut_off,
     is_disconnect,
     report_failure,
     report_timeout,
@@ -139,7 +140,7 @@ def _fail(service: Service, exchange: Exchange, error: BaseException | None) -> 
             carrier.break_off("aborted")
         elif carrier.on_wire:
             carrier.break_off("error")
-        elif isinstance(error, asyncio.CancelledError):
+        elif is_cut_off(service, error, over=exchange.told_of_disconnect):
             carrier.refuse(refusal.application_cancelled(), "aborted")
         else:
             carrier.refuse(refusal.application_failed(), "error")

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from appserver.asgi.types import Message
 from appserver.engine import lifecycle, refusal
-from appserver.engine.failure import ENDS_WORKER, report_session_failure, report_timeout
+from appserver.engine.failure import ENDS_WORKER, is_cut_off, report_session_failure, report_timeout
 from appserver.engine.peer import Peer
 from appserver.engine.pipe import Pipe
 from appserver.engine.scope import websocket_scope
@@ -192,7 +192,7 @@ class Session(ClientSide):
         elif phase == DENYING:
             self._report(None, "returned without completing its response: send websocket.http.response.body")
         if phase == CONNECTING:
-            cancelled = isinstance(error, asyncio.CancelledError)
+            cancelled = is_cut_off(self._service, error, over=False)
             self._answer(refusal.application_cancelled() if cancelled else refusal.application_failed(), "error")
         elif phase == DENYING:
             self._finish(1006, "", "error")

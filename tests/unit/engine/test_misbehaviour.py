@@ -222,7 +222,7 @@ class TestRaising:
 
         run(scenario)
 
-    def test_an_application_that_is_cancelled_from_within_gets_503(self) -> None:
+    def test_an_application_that_is_cancelled_from_within_has_failed(self) -> None:
         async def cancelling(scope: Scope, receive: Receive, send: Send) -> None:
             task = asyncio.current_task()
             assert task is not None
@@ -230,8 +230,9 @@ class TestRaising:
             await asyncio.sleep(0)
 
         world, client = played(cancelling)
-        assert client.response().status == 503
-        assert not world.log.records
+        assert client.response().status == 500
+        (record,) = world.log.of("application failed")
+        assert record["detail"] == "its task was cancelled, and not by the server"
 
     def test_an_application_that_is_no_coroutine_function_fails_its_requests_only(self) -> None:
         def plain(scope: Scope, receive: Receive, send: Send) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -425,6 +426,27 @@ class TestMisbehaviour:
             assert client.response().status == 500
             await client.vanish()
             assert world.access.lines[0][1] == 500
+
+        run(scenario)
+
+    @pytest.mark.parametrize("accepts", [False, True])
+    def test_one_that_is_cancelled_from_within_has_failed(self, accepts: bool) -> None:
+        async def handler(talk: Talk) -> None:
+            if accepts:
+                await talk.accept()
+            raise asyncio.CancelledError
+
+        async def scenario() -> None:
+            world = make(handler)
+            client = world.connect()
+            await client.send(handshake())
+            assert len(world.log.of("application failed")) == 1
+            if accepts:
+                head_of(client)
+                assert got(client)[0].code == 1011
+            else:
+                assert client.response().status == 500
+            await client.vanish()
 
         run(scenario)
 
