@@ -147,9 +147,13 @@ class Server:
         Python takes a .pyc file for current if size and whole second are those of the source.
         """
         path = self.directory / name
-        after = path.stat().st_mtime + 2 if path.exists() else time.time()
-        path.write_text(content)
-        os.utime(path, (after, after))
+        made = path.with_name(f".{path.name}.new")
+        made.write_text(content)
+        if path.exists():
+            after = path.stat().st_mtime + 2
+            os.utime(made, (after, after))
+            shutil.copymode(path, made)
+        made.replace(path)  # in one step: a server that reads or watches it sees no half of it
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Write server.toml: `settings` over DEFAULTS, section by section. A running server reads it on reload."""
