@@ -8,15 +8,18 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from appserver.master.upgrade import TAKE_OVER, TRY
 from tests.conftest import StartServer
 from tests.support import processes
 from tests.support.load import Load
-from tests.support.server import ROOT, Record, Server
+from tests.support.server import PYTHONPATH, ROOT, Record, Server
 from tests.support.waiting import eventually
 
 
@@ -51,6 +54,40 @@ def environment(site: Path) -> dict[str, str]:
 
 def set_version(site: Path, version: str) -> None:
     (site / "appserver/__init__.py").write_text(f'__version__ = "{version}"\n')
+
+
+# Imported at the beginning of each interpreter; one whose command line has the word that the gate names waits for its end.
+GATE = """
+import os, sys, time
+
+if os.path.exists("gate") and open("gate").read() in sys.orig_argv:
+    open("at the gate", "w").close()
+    while os.path.exists("gate"):
+        time.sleep(0.01)
+"""
+
+
+@pytest.fixture
+def start_gated(start_server: StartServer, tmp_path: Path) -> StartServer:
+    """Start a server for `at_its_beginning`."""
+    environment = {"PYTHONPATH": f"{tmp_path}:{PYTHONPATH}"}
+    return lambda *args: start_server(*args, files={"sitecustomize.py": GATE}, environment=environment)
+
+
+@contextmanager
+def at_its_beginning(server: Server, word: str) -> Iterator[None]:
+    """Ask for an upgrade; in the block the new program has begun, and does not go on.
+
+    It is the one on trial (TRY), or the one that has taken the place of the old one (TAKE_OVER).
+    """
+    gate = server.directory / "gate"
+    gate.write_text(word)
+    try:
+        server.signal(signal.SIGUSR2)
+        eventually((server.directory / "at the gate").exists, "the new program has begun")
+        yield
+    finally:
+        gate.unlink()
 
 
 def test_under_load_nothing_is_lost_and_everything_stays(start_server: StartServer, tmp_path: Path) -> None:
@@ -93,62 +130,58 @@ def test_a_reload_afterwards_moves_to_a_new_generation(start_server: StartServer
 
 
 @pytest.mark.long
-def test_a_reload_that_is_asked_for_during_the_exec_is_carried_out(start_server: StartServer) -> None:
-    server = start_server()
+def test_a_reload_that_is_asked_for_during_the_exec_is_carried_out(start_gated: StartServer) -> None:
+    server = start_gated()
     before = pids(server)
     mark = len(server.log.records)
-    server.signal(signal.SIGUSR2)
-    eventually(lambda: "appserver: master" not in title(server), "the new program has begun", timeout=30)
-    server.signal(signal.SIGHUP)
+    with at_its_beginning(server, TAKE_OVER):
+        server.signal(signal.SIGHUP)
     server.log.wait_for("upgraded", since=mark)
-    server.log.wait_for("reload finished", since=mark, timeout=20)
+    server.log.wait_for("reload finished", since=mark)
     server.wait_for_workers(1, without=list(before))
 
 
-def title(server: Server) -> str:
-    process = processes.look_at(server.pid)
-    assert process is not None
-    return process.title
-
-
 @pytest.mark.long
-def test_a_worker_killed_around_the_exec_is_noticed_and_replaced(start_server: StartServer) -> None:
-    server = start_server({"workers": {"count": 2}})
+def test_a_worker_killed_around_the_exec_is_noticed_and_replaced(start_gated: StartServer) -> None:
+    server = start_gated({"workers": {"count": 2}})
     [first, second] = server.workers()
     mark = len(server.log.records)
-    server.signal(signal.SIGUSR2)
     os.kill(first.pid, signal.SIGKILL)
-    eventually(lambda: "appserver: master" not in title(server), "the new program has begun", timeout=30)
-    os.kill(second.pid, signal.SIGKILL)
+    with at_its_beginning(server, TAKE_OVER):
+        os.kill(second.pid, signal.SIGKILL)
     server.log.wait_for("upgraded", since=mark)
     server.wait_for_workers(2, without=[first.pid, second.pid])
     server.log.wait_for("worker exited", since=mark, count=2, reason="crashed")
     eventually(lambda: server.request().text == "hello", "it serves")
-    assert not [process for process in processes.descendants(server.pid) if process.state == "Z"]
+    eventually(
+        lambda: not [process for process in processes.descendants(server.pid) if process.state == "Z"],
+        "everything that has ended is reaped",
+    )
 
 
 @pytest.mark.long
-def test_a_zygote_killed_during_the_exec_is_replaced(start_server: StartServer) -> None:
-    server = start_server()
+def test_a_zygote_killed_during_the_exec_is_replaced(start_gated: StartServer) -> None:
+    server = start_gated()
     [zygote] = server.zygotes()
-    server.signal(signal.SIGUSR2)
-    eventually(lambda: "appserver: master" not in title(server), "the new program has begun", timeout=30)
-    os.kill(zygote.pid, signal.SIGKILL)
-    server.log.wait_for("zygote exited", timeout=15)
+    with at_its_beginning(server, TAKE_OVER):
+        os.kill(zygote.pid, signal.SIGKILL)
+    server.log.wait_for("zygote exited")
     eventually(lambda: [z.pid for z in server.zygotes()] not in ([], [zygote.pid]), "another zygote runs")
     [worker] = server.workers()
     os.kill(worker.pid, signal.SIGKILL)
     server.wait_for_workers(1, without=[worker.pid])
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["right after", "during the exec"])
-def test_a_stop_after_it_is_a_stop(start_server: StartServer, late: bool) -> None:
-    server = start_server({"workers": {"count": 2}})
-    server.signal(signal.SIGUSR2)
-    if late:
-        eventually(lambda: "appserver: master" not in title(server), "the new program has begun", timeout=30)
-    assert server.stop() == 0
-    assert bool(server.log.matching("upgraded")) == late
+@pytest.mark.parametrize("word", [TRY, TAKE_OVER], ids=["during the trial", "during the exec"])
+def test_a_stop_during_it_is_a_stop(start_gated: StartServer, word: str) -> None:
+    server = start_gated({"workers": {"count": 2}})
+    with at_its_beginning(server, word):
+        server.signal(signal.SIGTERM)
+        if word == TRY:
+            assert server.wait_for_exit() == 0, "the program on trial does not hold it up"
+            eventually(lambda: not server.processes(), "nothing is left, of the trial neither")
+    assert server.wait_for_exit() == 0
+    assert bool(server.log.matching("upgraded")) == (word == TAKE_OVER)
     assert not server.processes()
 
 
@@ -237,10 +270,12 @@ class TestANewProgramThatIsNotFit:
         (site / "appserver/cli/__init__.py").write_text("import time\ntime.sleep(600)\n")
         workers = pids(server)
         server.signal(signal.SIGUSR2)
+        eventually(lambda: len(server.processes()) == 4, "the new program has begun")
+        assert refusal(server) == "another upgrade is under way"
         # It goes on supervising meanwhile.
         os.kill(next(iter(workers)), signal.SIGKILL)
-        server.wait_for_workers(1, without=list(workers), timeout=9)
-        assert refusal(server) == "another upgrade is under way"
+        server.wait_for_workers(1, without=list(workers))
+        assert len(server.log.matching("upgrade refused")) == 1, "the new program still has time"
         server.log.wait_for(
             "upgrade refused",
             reason="the new program did not come up within 10 s (workers.boot_timeout)",
@@ -270,11 +305,12 @@ def test_during_a_reload_it_is_refused_with_the_reason(start_server: StartServer
     server = start_server()
     server.write(
         "application.py",
-        "import time\ntime.sleep(2)\n"
+        "import os, time\nwhile not os.path.exists('open'):\n    time.sleep(0.01)\n"
         + (server.directory / "application.py").read_text().replace("from __future__ import annotations\n", ""),
     )
     server.signal(signal.SIGHUP)
     server.log.wait_for("reload started")
     assert refusal(server) == "the server is reloading; ask again when it serves"
-    server.log.wait_for("reload finished", result="ok", timeout=20)
+    (server.directory / "open").touch()
+    server.log.wait_for("reload finished", result="ok")
     upgrade(server)
