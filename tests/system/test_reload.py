@@ -82,8 +82,8 @@ def test_reloads_on_top_of_each_other_end_in_the_last_state(start_server: StartS
         server.signal(signal.SIGHUP)
     server.deploy_version("last")
     server.signal(signal.SIGHUP)
-    eventually(lambda: _versions(server) == {"last"}, "the last code serves", timeout=30)
-    eventually(lambda: len(server.zygotes()) == 1 and len(server.workers()) == 2, "one generation is left", timeout=30)
+    eventually(lambda: _versions(server) == {"last"}, "the last code serves")
+    eventually(lambda: len(server.zygotes()) == 1 and len(server.workers()) == 2, "one generation is left")
     assert _versions(server) == {"last"}
 
 
@@ -136,7 +136,7 @@ def test_a_broken_deployment_leaves_the_old_generation_serving(
     server.configure(settings)
     server.deploy_version("repaired")
     assert server.reload()["result"] == "ok"
-    eventually(lambda: not before & pids(server), "the old workers are gone", timeout=15)
+    eventually(lambda: not before & pids(server), "the old workers are gone")
     assert server.request("/version").text == "repaired"
 
 
@@ -146,8 +146,9 @@ def test_a_new_generation_that_hangs_is_given_up_at_boot_timeout(start_server: S
     server.configure({"workers": {"boot_timeout": 2}})
     server.write("application.py", "import time\ntime.sleep(600)\n")
     assert server.reload()["result"] != "ok"
-    assert pids(server) == before
     assert server.request("/").text == "hello"
+    # The verdict comes with the order to kill the new worker; until it is reaped it is still to be seen.
+    eventually(lambda: pids(server) == before, "only the old worker is left")
     eventually(lambda: len(server.processes()) == 3, "the hanging generation is gone")
 
 

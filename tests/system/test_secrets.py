@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,11 @@ def shown(server: Server, environment: Mapping[str, str]) -> str:
 
 def environments(server: Server) -> str:
     """The environments of all processes, as the kernel shows them."""
-    return "".join(Path(f"/proc/{process.pid}/environ").read_text() for process in server.processes())
+    found = []
+    for process in server.processes():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            found.append(Path(f"/proc/{process.pid}/environ").read_text())
+    return "".join(found)
 
 
 def get(address: Address, variable: str = "APPSERVER_TLS__KEY_PASSWORD") -> str:

@@ -37,7 +37,7 @@ def settings(directory: Path, **more: Any) -> dict[str, Any]:
 
 def connect(address: Address, client: ssl.SSLContext | None = None) -> http.client.HTTPSConnection:
     connection = http.client.HTTPSConnection(
-        address.host, address.port, timeout=10, context=client or AUTHORITY.client()
+        address.host, address.port, timeout=30, context=client or AUTHORITY.client()
     )
     connection.connect()
     return connection
@@ -227,11 +227,11 @@ class TestRenewal:
     ) -> None:
         server = start_server(settings(tmp_path))
         server.signal(signal.SIGUSR2)
-        server.log.wait_for("upgraded", timeout=20)
+        server.log.wait_for("upgraded")
         (tmp_path / "server.key").unlink()
         (zygote,) = server.zygotes()
         os.kill(zygote.pid, signal.SIGKILL)
-        server.log.wait_for("zygote ready", count=2, timeout=20)
+        server.log.wait_for("zygote ready", count=2)
         (worker,) = server.workers()
         os.kill(worker.pid, signal.SIGKILL)
         server.wait_for_workers(1, without=[worker.pid])

@@ -75,7 +75,6 @@ def test_a_running_request_is_shown_also_if_it_blocks_the_event_loop(server: Ser
             (line for line in run(server, "top", "--once", "--interval", "0.2").splitlines() if path in line), ""
         ),
         f"a line about {path}",
-        timeout=20,
     )
     seconds, worker, method, found = shown.split()
     assert (worker, method, found) == ("1", "GET", path)
@@ -96,14 +95,14 @@ def test_on_a_terminal_it_goes_on_until_q_is_pressed_and_leaves_no_trace(server:
     os.close(theirs)
     seen = b""
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 30
         while seen.count(b"requests/s") < 2:  # it looks again
             assert time.monotonic() < deadline, seen
             if select.select([ours], [], [], 0.1)[0]:
                 seen += os.read(ours, 65536)
         os.write(ours, b"q")
         seen += read_to_the_end(ours)
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
     finally:
         process.kill()
         process.wait()

@@ -35,13 +35,13 @@ HANDSHAKE = (
 
 def say(session: ClientConnection, message: str | bytes) -> None:
     session.send(message)
-    assert session.recv(10) == message
+    assert session.recv(30) == message
 
 
 def farewell(session: ClientConnection) -> Close | None:
     """How the server closes the session."""
     with pytest.raises(ConnectionClosed) as caught:
-        session.recv(10)
+        session.recv(30)
     return caught.value.rcvd
 
 
@@ -152,7 +152,7 @@ def test_a_session_behind_a_proxy_knows_its_client(start_server: StartServer) ->
     server = start_server()
     headers = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https", "X-Request-ID": "from-the-proxy"}
     with connect(server.address.websocket("/session/scope"), additional_headers=headers) as session:
-        scope = json.loads(session.recv(10))
+        scope = json.loads(session.recv(30))
     assert (scope["client"][0], scope["scheme"]) == ("192.0.2.7", "wss")
     record = server.output.wait_for("session")
     assert (record["client"], record["request_id"]) == ("192.0.2.7", "from-the-proxy")

@@ -104,7 +104,7 @@ def test_those_who_wait_for_a_thread_are_seen_and_those_who_leave_are_not_served
 def test_a_call_that_takes_too_long_is_shown_where_it_stands_and_leaves_no_error_behind(
     make: Callable[..., Server],
 ) -> None:
-    with make(1, http={"request_timeout": 0.5}) as server:
+    with make(1, http={"request_timeout": 2}) as server:
         assert server.request("/block/fail").status == 504
         record = server.log.wait_for("request timed out")
         assert "in block" in record["stack"]

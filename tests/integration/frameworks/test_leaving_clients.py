@@ -56,11 +56,11 @@ def framework(request: pytest.FixtureRequest, server: Server) -> str:
 
 
 def record(server: Server) -> dict[str, Any]:
-    response = server.address.request(target="/record")
-    if response.status != 200:
-        return {}
-    answer: dict[str, Any] = json.loads(response.body)
-    return answer
+    def look() -> dict[str, Any]:
+        response = server.address.request(target="/record")
+        return json.loads(response.body) if response.status == 200 else {}
+
+    return eventually(look, "there is a place for the question")
 
 
 def begin(server: Server, path: str, until: bytes = b"") -> socket.socket:
@@ -88,7 +88,7 @@ def test_a_stream_that_waits_for_its_next_event_ends(server: Server, framework: 
     before = record(server)["notes"].count("background")
     for connection in [begin(server, "/feed", b"data: hello") for _ in range(PLACES)]:
         leave(connection, how)
-    eventually(lambda: record(server).get("open") == 0, "no stream is open, and there is a place for the question")
+    eventually(lambda: record(server)["open"] == 0, "no stream is open")
     if framework in BACKGROUNDS:
         done = before + PLACES
         eventually(lambda: record(server)["notes"].count("background") == done, "the work behind the streams is done")
@@ -100,14 +100,16 @@ def test_a_stream_that_waits_for_its_client_ends(server: Server, framework: str,
         return
     for connection in [begin(server, "/flood", b"xxx") for _ in range(PLACES)]:
         leave(connection, how)
-    eventually(lambda: record(server).get("open") == 0, "no stream is open, and there is a place for the question")
+    eventually(lambda: record(server)["open"] == 0, "no stream is open")
 
 
 def test_a_response_that_is_being_computed_is_not_cut_off(server: Server, framework: str) -> None:
     if framework not in COMPUTES:
         return
     before = record(server)["notes"]
-    leave(begin(server, "/compute"), "reset")
+    connection = begin(server, "/compute")
+    eventually(lambda: record(server)["notes"].count("computing") > before.count("computing"), "it has begun")
+    leave(connection, "reset")
     eventually(lambda: record(server)["notes"].count("computed") > before.count("computed"), "it is computed")
     assert record(server)["notes"].count("cut off") == before.count("cut off")
     if framework != "nothing":

@@ -72,7 +72,7 @@ def has_stopped_without_an_error(server: Server, *, preload: bool) -> None:
 def test_a_framework(tmp_path: Path, name: str, preload: bool) -> None:
     case = FRAMEWORKS[name]
     with start(case, tmp_path, preload=preload) as server:
-        with httpx.Client(base_url=f"http://{server.address}", trust_env=False, timeout=10) as client:
+        with httpx.Client(base_url=f"http://{server.address}", trust_env=False, timeout=30) as client:
             assert client.get("/hello").text == "started"
             stream = client.get("/stream")
             assert stream.text == "piece 0\npiece 1\npiece 2\n"
@@ -83,7 +83,7 @@ def test_a_framework(tmp_path: Path, name: str, preload: bool) -> None:
         if "websocket" not in case.without:
             with connect(server.address.websocket("/echo")) as session:
                 session.send("hello")
-                assert session.recv(10) == "hello"
+                assert session.recv(30) == "hello"
         has_stopped_without_an_error(server, preload=preload)
         assert (tmp_path / "stopped").exists() == ("lifespan" not in case.without)
 
@@ -92,28 +92,30 @@ def test_a_framework(tmp_path: Path, name: str, preload: bool) -> None:
 class TestProtocolsOnTop:
     def test_socketio_by_polling_and_over_websocket(self, tmp_path: Path, preload: bool) -> None:
         with start(Case("on_socketio:app", "socketio"), tmp_path, preload=preload) as server:
-            polled = httpx.get(f"http://{server.address}/socket.io/?EIO=4&transport=polling", trust_env=False).text
+            polled = httpx.get(
+                f"http://{server.address}/socket.io/?EIO=4&transport=polling", trust_env=False, timeout=30
+            ).text
             assert "websocket" in json.loads(polled[1:])["upgrades"]
             with connect(server.address.websocket("/socket.io/?EIO=4&transport=websocket")) as session:
-                assert str(session.recv(10)).startswith("0{")  # engine.io: open
+                assert str(session.recv(30)).startswith("0{")  # engine.io: open
                 session.send("40")  # a message of engine.io; of socket.io: connect
-                assert str(session.recv(10)).startswith("40{")
+                assert str(session.recv(30)).startswith("40{")
                 session.send('42["say","hello"]')
-                assert session.recv(10) == '42["said","hello"]'
+                assert session.recv(30) == '42["said","hello"]'
             has_stopped_without_an_error(server, preload=preload)
 
     def test_a_subscription_of_strawberry(self, tmp_path: Path, preload: bool) -> None:
         with start(Case("on_strawberry:app", "strawberry"), tmp_path, preload=preload) as server:
             query = {"query": "{ hello }"}
-            answer = httpx.post(f"http://{server.address}/graphql", json=query, trust_env=False, timeout=10)
+            answer = httpx.post(f"http://{server.address}/graphql", json=query, trust_env=False, timeout=30)
             assert answer.json()["data"] == {"hello": "started"}
             protocol = Subprotocol("graphql-transport-ws")
             with connect(server.address.websocket("/graphql"), subprotocols=[protocol]) as session:
                 session.send(json.dumps({"type": "connection_init"}))
-                assert json.loads(session.recv(10))["type"] == "connection_ack"
+                assert json.loads(session.recv(30))["type"] == "connection_ack"
                 payload = {"query": "subscription { count(target: 3) }"}
                 session.send(json.dumps({"type": "subscribe", "id": "1", "payload": payload}))
-                said = [json.loads(session.recv(10)) for _ in range(4)]
+                said = [json.loads(session.recv(30)) for _ in range(4)]
                 counts = [one["payload"]["data"]["count"] for one in said[:3]]
                 assert (counts, said[3]["type"]) == ([0, 1, 2], "complete")
             has_stopped_without_an_error(server, preload=preload)
@@ -128,13 +130,13 @@ class TestProtocolsOnTop:
                     result = await client.call_tool("add", {"one": 40, "other": 2})
                     return [tool.name for tool in tools.tools], result.content[0].text
 
-            assert asyncio.run(asyncio.wait_for(talk(), 20)) == (["add"], "42")
+            assert asyncio.run(asyncio.wait_for(talk(), 30)) == (["add"], "42")
             has_stopped_without_an_error(server, preload=preload)
 
     def test_an_event_stream_ends_when_its_client_leaves(self, tmp_path: Path, preload: bool) -> None:
         with start(Case("on_sse:app", "sse_starlette"), tmp_path, preload=preload) as server:
             url = f"http://{server.address}/events"
-            with httpx.stream("GET", url, trust_env=False, timeout=10) as response:
+            with httpx.stream("GET", url, trust_env=False, timeout=30) as response:
                 assert response.headers["content-type"].startswith("text/event-stream")
                 lines = (line for line in response.iter_lines() if line)
                 assert [next(lines) for _ in range(3)] == ["data: 0", "data: 1", "data: 2"]

@@ -46,6 +46,7 @@ async def flood() -> AsyncIterator[bytes]:
 
 
 async def compute() -> None:
+    note("computing")
     try:
         await asyncio.sleep(1)
     except asyncio.CancelledError:
