@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conformance.client import CHUNKED, request
+from tests.conformance.client import ANSWER_WITHIN, CHUNKED, request
 from tests.conformance.levels import must, should
 from tests.conformance.site import Site
 
@@ -16,7 +16,7 @@ EXPECT = b"Expect: 100-continue"
 def test_a_client_that_waits_is_told_to_go_on(site: Site, framing: bytes) -> None:
     with site.connect() as client:
         client.send(site.post(framing, EXPECT))
-        assert client.read(lambda: bool(client.all_responses("POST")), 3)
+        assert client.read(lambda: bool(client.all_responses("POST")), ANSWER_WITHIN)
         assert [response.status for response in client.all_responses("POST")] == [100]
         client.send(b"hello" if framing != CHUNKED else b"5\r\nhello\r\n0\r\n\r\n")
         assert client.responses(1, "POST")[0].json()["body"] == "hello"
@@ -71,7 +71,7 @@ def test_an_application_that_does_not_read_declines(site: Site) -> None:
 def test_the_100_comes_behind_the_responses_before_it(site: Site) -> None:
     with site.connect() as client:
         client.send(request(b"GET /sleep/0.2/a") + site.post(b"Content-Length: 5", EXPECT))
-        assert client.read(lambda: len(client.all_responses("GET", "POST")) == 2, 3)
+        assert client.read(lambda: len(client.all_responses("GET", "POST")) == 2, ANSWER_WITHIN)
         assert [response.status for response in client.all_responses("GET", "POST")] == [200, 100]
         client.send(b"hello")
         client.responses(2, "GET", "POST")

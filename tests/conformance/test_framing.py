@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conformance.client import CHUNKED, request
+from tests.conformance.client import ANSWER_WITHIN, CHUNKED, request
 from tests.conformance.levels import must, sec, should
 from tests.conformance.site import Site
 
@@ -104,7 +104,7 @@ class TestContentLength:
         inner = site.smuggled() * 20
         with site.connect() as client:
             client.send(request(b"POST /ignore/" + site.token, length(len(inner)), body=inner) + request(b"GET /next"))
-            client.read(lambda: client.closed or len(client.finals("POST")) > 1, 3)
+            client.read(lambda: client.closed or len(client.finals("POST")) > 1, ANSWER_WITHIN)
             finals = client.finals("POST")
             assert finals[0].status == 200
             assert len(finals) == 1 or finals[1].json()["path"] == "/next"

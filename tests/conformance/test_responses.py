@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.conformance.application import BREACHES
-from tests.conformance.client import request
+from tests.conformance.client import ANSWER_WITHIN, request
 from tests.conformance.levels import must, sec, should
 from tests.conformance.site import Site
 from tests.conformance.wire import parse
@@ -40,7 +40,7 @@ class TestWithoutBody:
         """A body that the application sends nevertheless is dropped, or the connection is closed."""
         with site.connect() as client:
             client.send(request(b"GET /status/%d%b" % (code, suffix)))
-            client.read(lambda: client.closed or bool(client.finals()), 3)
+            client.read(lambda: client.closed or bool(client.finals()), ANSWER_WITHIN)
             client.read(lambda: False, 0.1)
             responses, rest = parse(client.received, (), closed=client.closed)
             assert not rest
@@ -88,7 +88,7 @@ class TestFailure:
     def test_after_the_start_the_client_sees_that_the_response_is_cut(self, site: Site, kind: bytes) -> None:
         with site.connect() as client:
             client.send(request(b"GET /raise/" + kind))
-            assert client.read(lambda: client.closed or any(r.status == 500 for r in client.finals()), 3)
+            assert client.read(lambda: client.closed or any(r.status == 500 for r in client.finals()), ANSWER_WITHIN)
             assert client.finals()
             for response in client.finals():
                 whole = response.complete and (response.framing != "close" or not client.reset)
@@ -106,7 +106,7 @@ class TestFailure:
     def test_an_unfinished_response_is_cut(self, site: Site, kind: str) -> None:
         with site.connect() as client:
             client.send(request(b"GET /break/" + kind.encode()))
-            assert client.read(lambda: client.closed or any(r.status == 500 for r in client.finals()), 3)
+            assert client.read(lambda: client.closed or any(r.status == 500 for r in client.finals()), ANSWER_WITHIN)
             assert client.finals()
             assert not [response for response in client.finals() if response.status < 400 and response.complete]
 
@@ -115,7 +115,7 @@ class TestFailure:
     def test_whatever_the_application_does_the_framing_is_valid(self, site: Site, kind: str) -> None:
         with site.connect() as client:
             client.send(request(b"GET /break/" + kind.encode()), request(b"GET /next"))
-            client.read(lambda: client.closed or len([r for r in client.finals() if r.complete]) == 2, 3)
+            client.read(lambda: client.closed or len([r for r in client.finals() if r.complete]) == 2, ANSWER_WITHIN)
             finals = client.finals()
             assert client.closed or len(finals) == 2
             assert len(finals) < 2 or finals[1].json()["path"] == "/next"

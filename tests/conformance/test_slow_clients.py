@@ -1,4 +1,4 @@
-"""Clients that take their time: every phase of a connection has its limit. Here each limit is a second or so."""
+"""Clients that take their time: every phase of a connection has its limit. Here each limit is some seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.conformance.levels import sec, should
 from tests.conformance.site import Site
 from tests.support.waiting import eventually
 
-LIMIT = 1.0
+LIMIT = 2.0
 # The limit, a second until the next sweep, and some time for a busy machine.
 CUT_WITHIN = LIMIT + 15.0
 
@@ -96,12 +96,12 @@ def test_a_body_that_stalls_is_cut_off(site: Site, framing: bytes) -> None:
 def test_a_client_that_never_reads_is_disconnected(site: Site) -> None:
     with site.connect(receive_buffer=4096) as client:
         client.send(request(b"GET /huge/67108864/" + site.token))
-        eventually(lambda: site.state(site.token.decode() + "-done"), "send has been released", timeout=CUT_WITHIN + 3)
+        eventually(lambda: site.state(site.token.decode() + "-done"), "send has been released")
         assert site.state() < 67108864
 
 
 @should("slow clients")
 def test_a_slow_application_is_not_a_slow_client(site: Site) -> None:
     with site.connect() as client:
-        client.send(request(b"GET /sleep/2.5/o"))
+        client.send(request(b"GET /sleep/3.5/o"))
         client.responses(1)

@@ -13,7 +13,7 @@ import pytest
 from tests.support.server import SETPRIV
 
 ROOT = Path(__file__).parents[2]
-LIMIT = 30
+LIMIT = 60
 WITHOUT_RIGHTS = f"{SETPRIV} --bounding-set=-dac_override,-dac_read_search" if os.geteuid() == 0 else ""
 """In front of a command: permissions apply to it, also where these tests are run by root."""
 

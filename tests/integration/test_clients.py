@@ -28,12 +28,12 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def client(address: Address) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"http://{address}", trust_env=False) as client:
+    with httpx.Client(base_url=f"http://{address}", trust_env=False, timeout=30) as client:
         yield client
 
 
 def test_many_requests_share_one_connection(address: Address) -> None:
-    connection = http.client.HTTPConnection(address.host, address.port, timeout=10)
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=30)
     connection.connect()
     first = connection.sock
     for _ in range(20):
@@ -158,7 +158,7 @@ def test_the_client_of_websockets(address: Address, compression: ClientPerMessag
         assert session.close_code == 3333
 
     async def all_of_them() -> None:
-        async with asyncio.timeout(30), asyncio.TaskGroup() as sessions:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as sessions:
             for number in range(4):
                 sessions.create_task(one(number))
 
@@ -173,7 +173,7 @@ def test_the_client_of_aiohttp(address: Address, compress: int) -> None:
             assert session.compress in (0, 12) if compress else session.compress == 0
             for message in MESSAGES:
                 await (session.send_str(message) if isinstance(message, str) else session.send_bytes(message))
-                assert (await session.receive(10)).data == message
+                assert (await session.receive(30)).data == message
             await session.ping(b"there?")
             await session.close(code=3333)
             assert session.close_code == 3333

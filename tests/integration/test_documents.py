@@ -82,7 +82,7 @@ def test_the_five_minutes_with_fastapi_lead_there(tmp_path: Path) -> None:
         server.write("main.py", source.replace("Hello", "Goodbye"))
         command = [sys.executable, "-m", "appserver", "reload", "--config", "server.toml"]
         reloaded = subprocess.run(
-            command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=30, check=False
+            command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60, check=False
         )
         assert reloaded.returncode == 0
         assert json.loads(server.request().text) == {"message": "Goodbye, world!"}

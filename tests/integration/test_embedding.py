@@ -120,7 +120,7 @@ def hello(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[b
 
 
 def get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=10) as response:
+    with urllib.request.urlopen(url, timeout=30) as response:
         return bytes(response.read())
 
 
@@ -147,7 +147,7 @@ class TestServing:
                 assert (tmp_path / "x.sock").is_socket()
 
                 def ask() -> str | None:
-                    with urllib.request.urlopen(server.url, timeout=10) as response:
+                    with urllib.request.urlopen(server.url, timeout=30) as response:
                         return str(response.headers["server"])
 
                 assert await asyncio.to_thread(ask) == "mine"
@@ -175,8 +175,8 @@ class TestServing:
         async def look(url: str) -> None:
             raise AssertionError(url)
 
-        with pytest.raises(StartupError, match=r"took longer than 0\.01 s \(workers\.boot_timeout\)") as raised:
-            asyncio.run(self.scenario(application, look, workers={"boot_timeout": 0.01}))
+        with pytest.raises(StartupError, match=r"took longer than 0\.5 s \(workers\.boot_timeout\)") as raised:
+            asyncio.run(self.scenario(application, look, workers={"boot_timeout": 0.5}))
         assert "in hang" in raised.value.traceback
         assert application.cancelled.is_set()
 
@@ -269,13 +269,13 @@ class TestThread:
         with ExitStack() as stack:
             server = stack.enter_context(appserver.testing.serve(request, workers={"graceful_timeout": 0}))
             address = urllib.parse.urlsplit(server.url)
-            with socket.create_connection((str(address.hostname), address.port or 0), 20) as client:
+            with socket.create_connection((str(address.hostname), address.port or 0), 30) as client:
                 client.sendall(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
-                assert request.reached.wait(20)
+                assert request.reached.wait(30)
                 stack.close()
         assert request.cancelled.is_set()
         shutdown = Hanging("shutdown")
-        with appserver.testing.serve(shutdown, workers={"lifespan_timeout": 0.01}):
+        with appserver.testing.serve(shutdown, workers={"lifespan_timeout": 0.5}):
             pass
         assert shutdown.cancelled.is_set()
         cut_off = [(call.args[0], call.kwargs.get("path")) for call in log.calls if call.method_name != "info"]
@@ -303,7 +303,7 @@ class TestThread:
         with (
             appserver.testing.serve(Application(), **settings) as server,
             # In clear text it is spoken by those who know (RFC 9113 section 3.3): by this client if it may speak nothing else.
-            httpx.Client(http1=encrypted or not enabled, http2=True, verify=authority.client()) as client,
+            httpx.Client(http1=encrypted or not enabled, http2=True, verify=authority.client(), timeout=30) as client,
         ):
             answer = client.get(server.url)
         assert (answer.text, answer.http_version) == ("hello", "HTTP/2" if enabled else "HTTP/1.1")
@@ -364,32 +364,32 @@ class TestRun:
     def test_a_named_application_is_served_as_by_the_command(self, tmp_path: Path) -> None:
         process, log = self.start(tmp_path, '"main:app"', "workers=2,")
         try:
-            record = log.wait_for("serving", timeout=20)
+            record = log.wait_for("serving", timeout=40)
             assert record["workers"] == 2
             assert get(record["urls"][0]) == b"fine"
         finally:
             process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(30) == 0
         log.join(5)
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_an_application_itself_is_served_in_this_process(self, tmp_path: Path, number: signal.Signals) -> None:
         process, log = self.start(tmp_path, "app")
         try:
-            eventually(lambda: log.lines, "it says where it serves", timeout=20)
+            eventually(lambda: log.lines, "it says where it serves")
             assert get(log.lines[0].split()[1]) == b"fine"
         finally:
             process.send_signal(number)
-        assert process.wait(20) == 0
+        assert process.wait(30) == 0
         log.join(5)
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_a_signal_ends_a_start_up(self, tmp_path: Path, number: signal.Signals) -> None:
         process, log = self.start(tmp_path, "app", 'workers={"lifespan_timeout": 1}, ', lifespan="on")
         try:
-            eventually(lambda: log.lines == ["starting"], "it is starting up", timeout=20)
+            eventually(lambda: log.lines == ["starting"], "it is starting up")
             process.send_signal(number)
-            assert process.wait(20) == 0
+            assert process.wait(30) == 0
         finally:
             process.kill()
         log.join(5)
@@ -402,21 +402,21 @@ class TestRun:
         """A server which this signal has told to stop, and which waits for the body of a request."""
         process, log = self.start(directory, "app")
         try:
-            eventually(lambda: log.lines, "it says where it serves", timeout=20)
+            eventually(lambda: log.lines, "it says where it serves")
             host, port = log.lines[0].removeprefix("serving http://").split(":")
             with (
-                socket.create_connection((host, int(port)), 20) as idle,
-                socket.create_connection((host, int(port)), 20) as busy,
+                socket.create_connection((host, int(port)), 30) as idle,
+                socket.create_connection((host, int(port)), 30) as busy,
             ):
                 idle.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
                 assert idle.recv(1000).startswith(b"HTTP/1.1 200")
                 busy.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n")
-                eventually(lambda: "waiting" in log.lines, "the request is under way", timeout=20)
+                eventually(lambda: "waiting" in log.lines, "the request is under way")
                 process.send_signal(number)
                 while idle.recv(1000):
                     pass
                 yield process, busy
-            assert process.wait(20) == 0
+            assert process.wait(30) == 0
             log.join(5)
             assert "Traceback" not in "".join(log.lines)
         finally:
@@ -426,7 +426,7 @@ class TestRun:
     def test_ctrl_c_while_it_stops_stops_it_at_once(self, tmp_path: Path, first: signal.Signals) -> None:
         with self.stopping(tmp_path, first) as (process, client):
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 0
+            assert process.wait(30) == 0
             assert client.recv(1000).startswith(b"HTTP/1.1 503")
 
     def test_another_term_lets_it_finish_what_it_is_serving(self, tmp_path: Path) -> None:
@@ -438,11 +438,11 @@ class TestRun:
     def test_an_application_that_exits_ends_it(self, tmp_path: Path) -> None:
         process, log = self.start(tmp_path, "app")
         try:
-            eventually(lambda: log.lines, "it says where it serves", timeout=20)
+            eventually(lambda: log.lines, "it says where it serves")
             with pytest.raises(urllib.error.HTTPError) as caught:
                 get(log.lines[0].split()[1] + "/exit")
             caught.value.close()
-            assert process.wait(20) == 0
+            assert process.wait(30) == 0
         finally:
             process.kill()
         log.join(5)
@@ -469,7 +469,7 @@ async def app(scope, receive, send):
 
 def get(url):
     try:
-        urllib.request.urlopen(url, timeout=10)
+        urllib.request.urlopen(url, timeout=30)
     except urllib.error.HTTPError as error:
         error.close()
 

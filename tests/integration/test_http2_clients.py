@@ -72,7 +72,7 @@ def needs(*programs: str) -> None:
 
 def run(*command: object, **options: Any) -> subprocess.CompletedProcess[str]:
     words = list(map(str, command))
-    return subprocess.run(words, capture_output=True, text=True, timeout=30, check=False, **options)
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, **options)
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ class TestNghttp:
 
 class TestHttpx:
     def test_requests_share_a_connection(self, plain: Address) -> None:
-        with httpx.Client(http1=False, http2=True, base_url=f"http://{plain}", trust_env=False) as client:
+        with httpx.Client(http1=False, http2=True, base_url=f"http://{plain}", trust_env=False, timeout=30) as client:
             for index in range(20):
                 body = bytes([index]) * 10_000
                 response = client.post("/echo", content=body)
@@ -154,7 +154,7 @@ class TestHttpx:
     def test_what_is_sent_in_pieces(self, encrypted: Address) -> None:
         context = AUTHORITY.client()
         context.set_alpn_protocols(["h2"])
-        with httpx.Client(http2=True, verify=context, trust_env=False) as client:
+        with httpx.Client(http2=True, verify=context, trust_env=False, timeout=30) as client:
             response = client.get(f"https://{encrypted}/stream/20")
         assert (response.http_version, response.content) == ("HTTP/2", b"x" * 20_000)
 
@@ -163,7 +163,7 @@ class TestHttpx:
             url, answers, stop = f"http://{server.address}/pid", list[str](), threading.Event()
 
             def ask() -> None:
-                with httpx.Client(http1=False, http2=True, trust_env=False) as client:
+                with httpx.Client(http1=False, http2=True, trust_env=False, timeout=30) as client:
                     while not stop.is_set():
                         answers.append(client.get(url).text)
 
@@ -185,7 +185,7 @@ class TestHttpx:
                 eventually(partial(lambda wanted: len(answers) > wanted, before + 10), "requests are answered")
             stop.set()
             for thread in threads:
-                thread.join(10)
+                thread.join(30)
             assert not failures
             assert len(set(answers)) >= 4
             assert not [record for record in server.output.records if record.get("outcome")]
@@ -201,23 +201,23 @@ class TestGRPC:
 
     def test_a_unary_call(self, channel: grpc.Channel) -> None:
         call = channel.unary_unary("/test.Echo/Unary")
-        answer, state = call.with_call(b"hello", timeout=10)
+        answer, state = call.with_call(b"hello", timeout=30)
         assert answer == b"hello"
         assert state.code() is grpc.StatusCode.OK
 
     def test_a_status(self, channel: grpc.Channel) -> None:
         with pytest.raises(grpc.RpcError) as caught:
-            channel.unary_unary("/test.Echo/Fail")(b"hello", timeout=10)
+            channel.unary_unary("/test.Echo/Fail")(b"hello", timeout=30)
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
     def test_streams_in_every_direction(self, channel: grpc.Channel) -> None:
         parts = [bytes([index]) * 30_000 for index in range(8)]
-        assert list(channel.unary_stream("/test.Echo/Many")(b"x" * 50_000, timeout=20)) == [b"x" * 50_000] * 10
-        assert list(channel.stream_stream("/test.Echo/Chat")(iter(parts), timeout=20)) == parts
+        assert list(channel.unary_stream("/test.Echo/Many")(b"x" * 50_000, timeout=30)) == [b"x" * 50_000] * 10
+        assert list(channel.stream_stream("/test.Echo/Chat")(iter(parts), timeout=30)) == parts
 
     def test_calls_at_the_same_time(self, channel: grpc.Channel) -> None:
         call = channel.unary_unary("/test.Echo/Unary")
-        futures = [call.future(b"%d" % index, timeout=20) for index in range(50)]
+        futures = [call.future(b"%d" % index, timeout=30) for index in range(50)]
         assert [future.result() for future in futures] == [b"%d" % index for index in range(50)]
 
 
@@ -281,17 +281,17 @@ class TestProxies:
             yield name, Address("127.0.0.1", port), Address("127.0.0.1", other)
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(30)
 
     def test_requests_through_a_proxy(self, proxy: tuple[str, Address, Address], plain: Address) -> None:
         name, address, other = proxy
         with grpc.insecure_channel(str(address)) as channel:
             call = channel.unary_unary("/test.Echo/Unary")
             for index in range(20):
-                assert call(b"%d" % index, timeout=10) == b"%d" % index
-            assert list(channel.unary_stream("/test.Echo/Many")(b"x" * 10_000, timeout=20)) == [b"x" * 10_000] * 10
+                assert call(b"%d" % index, timeout=30) == b"%d" % index
+            assert list(channel.unary_stream("/test.Echo/Many")(b"x" * 10_000, timeout=30)) == [b"x" * 10_000] * 10
         if name == "haproxy":
-            with httpx.Client(base_url=f"http://{other}", trust_env=False) as client:
+            with httpx.Client(base_url=f"http://{other}", trust_env=False, timeout=30) as client:
                 assert client.post("/echo", content=b"y" * 100_000).content == b"y" * 100_000
                 scope = client.get("/scope").json()
             assert scope["scheme"] == "https"
@@ -307,7 +307,7 @@ def _listens(port: int) -> bool:
 
 
 def test_the_protocol_is_in_the_access_log(server: Server, plain: Address) -> None:
-    with httpx.Client(http1=False, http2=True, trust_env=False) as client:
+    with httpx.Client(http1=False, http2=True, trust_env=False, timeout=30) as client:
         client.get(f"http://{plain}/version?in-the-log")
     record = server.output.wait_for("request", query="in-the-log")
     assert record["http_version"] == "2"

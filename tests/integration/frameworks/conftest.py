@@ -42,5 +42,5 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def client(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"http://{server.address}", trust_env=False, timeout=10) as client:
+    with httpx.Client(base_url=f"http://{server.address}", trust_env=False, timeout=30) as client:
         yield client

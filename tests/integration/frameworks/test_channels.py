@@ -21,9 +21,9 @@ def test_a_group_hears_what_one_says(server: Server) -> None:
     with connect(url) as one, connect(url, subprotocols=[Subprotocol("chat")]) as other:
         assert other.subprotocol == "chat"
         one.send("hello")
-        assert one.recv(10) == other.recv(10) == "hello"
+        assert one.recv(30) == other.recv(30) == "hello"
         other.send(b"only mine")
-        assert other.recv(10) == b"only mine"
+        assert other.recv(30) == b"only mine"
 
 
 def test_a_consumer_learns_of_the_end(server: Server, client: httpx.Client) -> None:
@@ -41,10 +41,10 @@ def test_a_consumer_denies_a_session(server: Server) -> None:
 def test_a_consumer_in_a_thread(server: Server) -> None:
     with connect(server.address.websocket("/calculator")) as session:
         session.send('{"a": 3, "b": 4}')
-        assert json.loads(session.recv(10)) == {"sum": 7}
+        assert json.loads(session.recv(30)) == {"sum": 7}
         session.send('{"a": -1, "b": 4}')
-        assert json.loads(session.recv(10)) == {"sum": 3}
+        assert json.loads(session.recv(30)) == {"sum": 3}
         with pytest.raises(ConnectionClosedError) as caught:
-            session.recv(10)
+            session.recv(30)
     assert caught.value.rcvd is not None
     assert caught.value.rcvd.code == 4002

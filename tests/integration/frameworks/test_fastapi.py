@@ -76,7 +76,7 @@ def test_an_uploaded_file_of_several_mebibytes_arrives_whole(client: httpx.Clien
 
 def test_plain_functions_run_in_threads_beside_each_other(server: Server) -> None:
     def get(_: int) -> httpx.Response:
-        return httpx.get(f"http://{server.address}/rendezvous", trust_env=False, timeout=10)
+        return httpx.get(f"http://{server.address}/rendezvous", trust_env=False, timeout=30)
 
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(get, range(2))
@@ -107,10 +107,10 @@ def test_what_one_says_all_hear(server: Server, client: httpx.Client) -> None:
     url = server.address.websocket("/rooms/7")
     with connect(url) as one, connect(url) as other:
         one.send("first")
-        other_heard = [other.recv(10)]
+        other_heard = [other.recv(30)]
         other.send("second")
-        other_heard.append(other.recv(10))
-        assert other_heard == [one.recv(10), one.recv(10)] == ["7 session: first", "7 session: second"]
+        other_heard.append(other.recv(30))
+        assert other_heard == [one.recv(30), one.recv(30)] == ["7 session: first", "7 session: second"]
 
 
 def test_a_session_with_a_wrong_parameter_is_denied(server: Server) -> None:

@@ -65,7 +65,7 @@ def nginx(directory: Path, upstream: Address, replacement: str) -> Iterator[Addr
         yield address
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(30)
 
 
 class Scene:

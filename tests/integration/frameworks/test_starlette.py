@@ -152,7 +152,7 @@ class TestAFile:
         with socket.socket() as connection:
             # Less than the file fits into the buffers between the two: the server has to keep the rest.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
-            connection.settimeout(10)
+            connection.settimeout(30)
             connection.connect((server.address.host, server.address.port))
             connection.sendall(b"GET /file HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
             assert client.get("/visit").status_code == 200
@@ -179,9 +179,9 @@ def test_a_session_echoes(server: Server, client: httpx.Client) -> None:
         assert session.response.headers["x-greeting"] == "hello"
         for message in ("text", b"bytes", "ü" * 100_000, bytes(300_000)):
             session.send(message)
-            assert session.recv(10) == message
+            assert session.recv(30) == message
         session.send("describe")
-        assert json.loads(session.recv(10)) == {
+        assert json.loads(session.recv(30)) == {
             "path": "/talk", "scheme": "ws", "root_path": "", "client": ["127.0.0.1"]
         }  # fmt: skip
     eventually(lambda: "session ended: 1000" in journal(client), "the application learns of the end")
@@ -191,7 +191,7 @@ def test_the_application_leaves_a_session(server: Server) -> None:
     with connect(server.address.websocket("/talk?token=1")) as session:
         session.send("leave")
         with pytest.raises(ConnectionClosedError) as caught:
-            session.recv(10)
+            session.recv(30)
     assert caught.value.rcvd == Close(4001, "you asked for it")
 
 
@@ -212,11 +212,11 @@ def test_a_session_to_nowhere_is_forbidden(server: Server) -> None:
 def test_an_endpoint_class_serves_a_session(server: Server, client: httpx.Client) -> None:
     with connect(server.address.websocket("/chat")) as session:
         session.send('{"a": [1, 2]}')
-        assert json.loads(session.recv(10)) == {"got": {"a": [1, 2]}}
+        assert json.loads(session.recv(30)) == {"got": {"a": [1, 2]}}
     eventually(lambda: "chat ended: 1000" in journal(client), "the application learns of the end")
 
 
 def test_an_error_in_a_session_closes_it(server: Server) -> None:
     with connect(server.address.websocket("/fail-session")) as session, pytest.raises(ConnectionClosedError) as caught:
-        session.recv(10)
+        session.recv(30)
     assert caught.value.rcvd == Close(1011, "")

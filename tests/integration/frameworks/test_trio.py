@@ -44,7 +44,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def client(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"http://{server.address}", trust_env=False, timeout=10) as client:
+    with httpx.Client(base_url=f"http://{server.address}", trust_env=False, timeout=30) as client:
         yield client
 
 
@@ -81,7 +81,7 @@ def test_sessions(server: Server, client: httpx.Client) -> None:
     with connect(server.address.websocket("/echo")) as session:
         for text in ("one", "two"):
             session.send(text)
-            assert session.recv(10) == text.upper()
+            assert session.recv(30) == text.upper()
     eventually(lambda: journal(client).count("session over") == before + 1, "the session has heard of its end")
 
 

@@ -49,7 +49,7 @@ def framework(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def client(server: Server) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"http://{server.address}", trust_env=False, timeout=10) as client:
+    with httpx.Client(base_url=f"http://{server.address}", trust_env=False, timeout=30) as client:
         yield client
 
 

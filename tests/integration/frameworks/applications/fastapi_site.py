@@ -77,7 +77,7 @@ async def upload(file: UploadFile, note: Annotated[str, Form()]) -> dict[str, ob
 @app.get("/rendezvous")
 def rendezvous(request: Request) -> int:
     # Passed by two requests at once only, and only if neither of them holds up the event loop.
-    request.state.rendezvous.wait(timeout=5)
+    request.state.rendezvous.wait(timeout=25)
     return threading.get_native_id()
 
 
