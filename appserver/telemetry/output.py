@@ -38,6 +38,8 @@ PATIENCE = 0.1
 _RETRY_INTERVAL = 0.5
 # Seconds between two looks, while waiting for a reader, at whether that still makes sense.
 _LOOK_INTERVAL = 0.1
+# Seconds that the thread gets at the end to notice that it is given up.
+_LAST_LOOKS = 5 * _LOOK_INTERVAL
 # Seconds between two reports of losses while there are more and more of them.
 _REPORT_INTERVAL = 10.0
 # "POSIX requires that write(2)s of less than PIPE_BUF bytes be atomic" (pipe(7)): lines of several processes that share
@@ -194,7 +196,7 @@ class LogOutput:
             self._abandoned.set()
             self._give_up_queue()
             # By now it only has to notice. A thread that hangs in a write to a dead disk keeps its descriptor.
-            self._thread.join(5 * _LOOK_INTERVAL)
+            self._thread.join(_LAST_LOOKS)
             if self._thread.is_alive():
                 self._refused += self._in_hand.count(b"\n", self._taken)
         if self._thread is None or not self._thread.is_alive():

@@ -63,7 +63,7 @@ def test_those_of_the_same_group_or_of_another_session_are_not(start: Start) -> 
 
 def test_a_process_that_listens_ends_by_itself(start: Start) -> None:
     child = start("echo", process_group=0)
-    found, killed = leftovers.end(finding(child))
+    found, killed = leftovers.end(finding(child), grace=30)
     assert [one.pid for one in found] == [child.pid]
     assert not killed
     assert child.wait() == -signal.SIGTERM
@@ -85,7 +85,7 @@ def test_the_children_of_those_who_end_are_ended_after_them() -> None:
         "import subprocess; from appserver import leftovers; from appserver.master.children import become_subreaper;"
         "become_subreaper();"
         "child = subprocess.Popen(['/bin/sh', '-c', 'sleep 60 & sleep 60 & echo $!; wait'], process_group=0, stdout=-1);"
-        "last = int(child.stdout.readline()); found, killed = leftovers.end(leftovers.of_this_process);"
+        "last = int(child.stdout.readline()); found, killed = leftovers.end(leftovers.of_this_process, 30);"
         "print(last, len(found), len(killed), len(leftovers.of_this_process()))"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True)

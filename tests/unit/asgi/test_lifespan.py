@@ -50,7 +50,7 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
 
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await scenario()
         assert asyncio.all_tasks() == {asyncio.current_task()}, "the application is still running"
         gc.collect()
@@ -403,7 +403,7 @@ class TestAnApplicationThatHangs:
             lifespan = Lifespan(application, "auto", log)
             await lifespan.startup()
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.01):
+                async with asyncio.timeout(0.3):
                     await lifespan.shutdown()
             assert not application.cleaned_up
             await lifespan.cancel()

@@ -43,7 +43,7 @@ def answer(listening: socket.socket, octets: bytes) -> threading.Thread:
     return thread
 
 
-def ask(path: Path, timeout: float = 5) -> object:
+def ask(path: Path, timeout: float = 30) -> object:
     return ControlClient(path, timeout).get("/status")
 
 

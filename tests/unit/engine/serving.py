@@ -128,7 +128,7 @@ async def serving(
     try:
         yield Served(server, listener, log, slot)
         server.begin_drain(0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await server.wait_drained()
     finally:
         server.close()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from appserver.asgi.types import Message, Receive, Scope, Send
+from appserver.engine.link import Link
 from tests.unit.engine.serving import Served, serving
 from tests.unit.engine.world import LOOPS, Client, World, parse, request, run, settle
 
@@ -243,6 +244,12 @@ class TestPathsend:
         run(scenario, loop)
 
 
+async def congested(served: Served) -> None:
+    """Wait until the response on the one connection waits for its client."""
+    while not any(isinstance(link, Link) and link.congested for link in served.server._service.registry.connections):
+        await asyncio.sleep(0.01)
+
+
 @each_loop
 class TestSlowReaders:
     def test_a_file_waits_for_its_reader(self, loop: str, file: Path) -> None:
@@ -263,17 +270,15 @@ class TestSlowReaders:
             async with serving(application) as served:
                 peer = await served.connect()
                 peer.send(CLOSE)
-                await asyncio.sleep(0.1)
+                await congested(served)
                 assert not ended
-                connection = served.link
-                assert connection.congested
-                assert connection._transport.get_write_buffer_size() == 0
+                assert served.link._transport.get_write_buffer_size() == 0
                 (response,) = parse(await peer.rest())
                 assert len(response.body) == 40_000_000
                 await peer.close()
                 peer = await served.connect()
                 peer.send(CLOSE)
-                await asyncio.sleep(0.1)
+                await congested(served)
                 peer.writer.transport.abort()
                 while len(ended) < 2:
                     await asyncio.sleep(0.01)
@@ -291,13 +296,9 @@ class TestSlowReaders:
             async with serving(application, write_timeout=60) as served:
                 peer = await served.connect()
                 peer.send(request())
-                while not served.server._service.registry.connections:
-                    await asyncio.sleep(0.01)
-                connection = served.link
-                while not connection.congested:
-                    await asyncio.sleep(0.01)
+                await congested(served)
                 await asyncio.sleep(0.1)
-                connection.expire(served.server._service.clock() + 61)
+                served.link.expire(served.server._service.clock() + 61)
                 await settle()
                 assert not served.server._service.registry.connections
                 assert served.log.of("connection closed")

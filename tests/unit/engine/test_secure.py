@@ -50,7 +50,7 @@ async def connect(found: Served, **options: Any) -> Peer:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():
             await asyncio.sleep(0.001)
 

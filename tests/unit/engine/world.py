@@ -36,7 +36,7 @@ def run(scenario: Callable[[], Awaitable[None]], loop: str = "asyncio") -> None:
 
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await scenario()
         await settle()
         assert asyncio.all_tasks() == {asyncio.current_task()}, "an application is still running"

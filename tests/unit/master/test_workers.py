@@ -9,6 +9,7 @@ import signal
 
 import pytest
 
+from appserver.master import workers
 from appserver.master.stacks import NO_STACKS
 from appserver.master.workers import NO_TASKS, NO_TASKS_YET, WorkerHandle
 from appserver.supervision.events import (
@@ -248,7 +249,9 @@ class TestOrders:
 
 
 class TestStacks:
-    def test_a_worker_reports_its_tasks_itself(self, play: Play) -> None:
+    def test_a_worker_reports_its_tasks_itself(self, play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(workers, "TASKS_TIMEOUT", 30.0)
+
         async def act(stage: Stage) -> None:
             handle, worker = forked(stage)
             asked = [asyncio.create_task(handle.stacks()) for _ in range(2)]

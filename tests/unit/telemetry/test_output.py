@@ -59,6 +59,12 @@ def pipe() -> Iterator[Pipe]:
     pipe.close()
 
 
+@pytest.fixture
+def noticing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the thread notice that it is given up, be the machine as busy as it may."""
+    monkeypatch.setattr("appserver.telemetry.output._LAST_LOOKS", 30.0)
+
+
 def report(event: str, fields: Mapping[str, Any]) -> bytes:
     return f"{event} {fields.get('count', '')}\n".encode()
 
@@ -182,7 +188,7 @@ class TestLosses:
         output = in_file(Path("/dev/full"))
         output.start_writer()
         output.write(b"one\ntwo\n")
-        assert output.flush()
+        assert output.flush(30)
         assert output.dropped == 2
         output.close()
 
@@ -191,10 +197,11 @@ class TestLosses:
         output.start_writer()
         os.close(pipe.reader)
         output.write(b"one\n")
-        assert output.flush()
+        assert output.flush(30)
         assert output.dropped == 1
         output.close()
 
+    @pytest.mark.usefixtures("noticing")
     def test_what_a_reader_that_stands_still_never_gets_is_counted(self, pipe: Pipe) -> None:
         output = LogOutput(Destination.stream(pipe.writer))
         output.start_writer()
@@ -237,9 +244,9 @@ class TestLosses:
         output.start_writer()
         try:
             output.write(b"one\n")
-            output.flush()
+            assert output.flush(30)
             output.write(b"two\nthree\n")
-            output.flush()
+            assert output.flush(30)
             assert reports == [1]
             assert output.dropped == 3
         finally:
@@ -264,7 +271,7 @@ class TestLosses:
             output.write(b"first\nsecond\n")
             eventually(lambda: (tmp_path / "log").stat().st_size == 3, "the part of the line that has room")
             assert not output.flush(0.01)
-        assert output.flush(5)
+        assert output.flush(30)
         assert (tmp_path / "log").read_bytes() == b"first\nsecond\n"
         output.close()
         assert output.dropped == 0
@@ -331,6 +338,7 @@ class TestThread:
         for output in outputs:
             output.close()
 
+    @pytest.mark.usefixtures("noticing")
     def test_the_end_waits_for_a_reader_only_so_long(self, pipe: Pipe) -> None:
         output = LogOutput(Destination.stream(pipe.writer))
         output.start_writer()
@@ -342,6 +350,7 @@ class TestThread:
         assert time.monotonic() - started < 10
         assert output.dropped == 10
 
+    @pytest.mark.usefixtures("noticing")
     def test_the_end_does_not_wait_for_a_disk_to_be_cleared(self, tmp_path: Path) -> None:
         output = in_file(tmp_path / "log", on_full="block")
         output.start_writer()
@@ -357,7 +366,7 @@ class TestThread:
         lines = [b"line %d\n" % number for number in range(1000)]
         for line in lines:
             output.write(line)
-        output.close()
+        output.close(timeout=30)
         assert (tmp_path / "log").read_bytes() == b"".join(lines)
 
     def test_a_descriptor_that_a_thread_hangs_on_is_left_alone(self, pipe: Pipe) -> None:
@@ -422,7 +431,7 @@ class TestReopening:
             if number % 4_000 == 0:
                 path.rename(tmp_path / f"log.{number:05}")
                 output.reopen()
-        output.close()
+        output.close(timeout=30)
         assert b"".join(part.read_bytes() for part in [*sorted(tmp_path.glob("log.*")), path]) == b"".join(lines)
         assert len(list(tmp_path.iterdir())) == 6
 

@@ -28,7 +28,7 @@ def run(request: pytest.FixtureRequest) -> Callable[[Body], None]:
 
     def run(body: Body) -> None:
         with asyncio.Runner(loop_factory=LOOPS[request.param]) as runner:
-            runner.run(asyncio.wait_for(body(), 20))
+            runner.run(asyncio.wait_for(body(), 60))
 
     return run
 
@@ -41,7 +41,7 @@ async def adapted(application: ASGIApplication) -> AsyncIterator[TrioAdapter]:
     try:
         yield adapter
     finally:
-        assert await adapter.end(5)
+        assert await adapter.end(30)
     assert crashes == []
 
 
@@ -306,7 +306,7 @@ def test_ending_cancels_what_runs(run: Callable[[Body], None]) -> None:
         await adapter.start(lambda error: None)
         task = asyncio.create_task(adapter(HTTP, nothing, nowhere))
         await asyncio.sleep(0.01)
-        assert await adapter.end(5)
+        assert await adapter.end(30)
         with pytest.raises(asyncio.CancelledError):
             await task
         with pytest.raises(RuntimeError, match="trio has ended"):
@@ -331,7 +331,7 @@ def test_what_does_not_let_itself_be_cancelled_does_not_hold_the_end_up(run: Cal
         assert not await adapter.end(0.05)
         release.set()
         await task
-        assert await adapter.end(5)
+        assert await adapter.end(30)
 
     run(body)
 
@@ -353,7 +353,7 @@ def test_a_crash_of_trio_fails_what_runs_and_is_told(run: Callable[[Body], None]
         assert isinstance(await told, trio.TrioInternalError)
         with pytest.raises(RuntimeError, match="trio has crashed"):
             await adapter(HTTP, nothing, nowhere)
-        assert await adapter.end(5)
+        assert await adapter.end(30)
 
     run(body)
 
@@ -380,7 +380,7 @@ def test_an_application_that_cancels_everything_is_a_crash(run: Callable[[Body],
             await adapter(HTTP, nothing, nowhere)
         release.set()
         await task
-        assert await adapter.end(5)
+        assert await adapter.end(30)
 
     run(body)
 

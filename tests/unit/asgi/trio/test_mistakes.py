@@ -64,7 +64,7 @@ def test_asyncio_under_trio(act: Callable[[], Awaitable[object]]) -> None:
         except Exception as error:  # noqa: BLE001  # it is looked at
             return error
         finally:
-            assert await adapter.end(5)
+            assert await adapter.end(30)
         raise AssertionError
 
     error = asyncio.run(body())

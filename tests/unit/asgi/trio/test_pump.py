@@ -44,8 +44,8 @@ def pumped(request: pytest.FixtureRequest) -> Callable[[Act], Guest]:
                     done.set_exception(error)
 
             guest.start_soon(Call(), "test")
-            await asyncio.wait_for(done, 20)
-            assert await guest.end(5)
+            await asyncio.wait_for(done, 60)
+            assert await guest.end(30)
             return guest
 
         with asyncio.Runner(loop_factory=request.param) as runner:

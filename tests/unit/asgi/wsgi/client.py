@@ -110,7 +110,7 @@ def serve(application: WSGIApplication, *clients: Client, threads: int = THREADS
     adapter = WSGIAdapter(application, threads)
 
     async def main() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             results = await asyncio.gather(
                 *(adapter(client.scope, client.receive, client.send) for client in clients), return_exceptions=True
             )

@@ -39,7 +39,7 @@ class Endless:
 
     def assert_closed(self, count: int) -> None:
         for _ in range(count):
-            assert self.closed.acquire(timeout=5), "the response was not closed"
+            assert self.closed.acquire(timeout=30), "the response was not closed"
 
 
 def test_errors_of_the_application_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +79,7 @@ def test_a_cancelled_request_ends_the_response_and_gives_its_thread_back() -> No
         clients = [Client() for _ in range(THREADS)]
         tasks = [loop.create_task(adapter(client.scope, client.receive, client.send)) for client in clients]
         for _ in tasks:
-            assert await loop.run_in_executor(None, application.running.acquire, True, 5)
+            assert await loop.run_in_executor(None, application.running.acquire, True, 30)
         for task in tasks:
             task.cancel()
         assert all(isinstance(result, asyncio.CancelledError) for result in await gathered(tasks))
@@ -101,14 +101,14 @@ def test_a_cancelled_request_that_is_cut_off_by_the_end_of_the_loop_is_quiet() -
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         entered.set()
-        released.wait(10)
+        released.wait(30)
         raise ValueError("too late")
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         client = Client()
         task = loop.create_task(WSGIAdapter(application, THREADS)(client.scope, client.receive, client.send))
-        await loop.run_in_executor(None, entered.wait, 5)
+        await loop.run_in_executor(None, entered.wait, 30)
         task.cancel()
         await gathered([task])
 
@@ -122,7 +122,7 @@ def test_an_exception_after_the_request_was_cancelled_is_nobodys() -> None:
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         entered.set()
-        released.wait(10)
+        released.wait(30)
         raise ValueError("too late")
 
     async def main() -> None:
@@ -131,7 +131,7 @@ def test_an_exception_after_the_request_was_cancelled_is_nobodys() -> None:
         client = Client()
         adapter = WSGIAdapter(application, THREADS)
         task = loop.create_task(adapter(client.scope, client.receive, client.send))
-        await loop.run_in_executor(None, entered.wait, 5)
+        await loop.run_in_executor(None, entered.wait, 30)
         task.cancel()
         await gathered([task])
         released.set()
@@ -164,7 +164,7 @@ def test_a_shutdown_waits_for_the_threads_of_cancelled_requests() -> None:
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         entered.set()
-        released.wait(10)
+        released.wait(30)
         done.append(True)
         start_response("200 OK", [])
         return []
@@ -181,7 +181,7 @@ def test_a_shutdown_waits_for_the_threads_of_cancelled_requests() -> None:
         messages.put_nowait({"type": "lifespan.startup"})
         client = Client()
         task = loop.create_task(adapter(client.scope, client.receive, client.send))
-        await loop.run_in_executor(None, entered.wait, 5)
+        await loop.run_in_executor(None, entered.wait, 30)
         task.cancel()
         await gathered([task])
         messages.put_nowait({"type": "lifespan.shutdown"})
@@ -191,7 +191,7 @@ def test_a_shutdown_waits_for_the_threads_of_cancelled_requests() -> None:
             await asyncio.sleep(0)
         assert not lifespan.done()
         released.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await lifespan
 
     asyncio.run(main())
@@ -243,7 +243,7 @@ class Gate:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         self.called.append(environ["PATH_INFO"])
         self.entered.release()
-        assert self.open.wait(10)
+        assert self.open.wait(30)
         start_response("200 OK", [])
         return [b"done"]
 
@@ -281,7 +281,7 @@ def test_waiting_requests_of_clients_that_leave_are_never_begun(pieces: list[byt
         clients = [Client(*pieces, path=path, headers=headers) for path in paths]
         tasks = [loop.create_task(adapter(client.scope, client.receive, client.send)) for client in clients]
         for _ in range(2):
-            assert await loop.run_in_executor(None, gate.entered.acquire, True, 5)
+            assert await loop.run_in_executor(None, gate.entered.acquire, True, 30)
         await turns()
         assert meter.shown == (2, 2, 3)
         clients[2].left.set()
@@ -291,7 +291,7 @@ def test_waiting_requests_of_clients_that_leave_are_never_begun(pieces: list[byt
         assert tasks[2].done()
         assert tasks[4].cancelled()
         gate.open.set()
-        await asyncio.wait_for(asyncio.gather(*tasks[:4]), 10)
+        await asyncio.wait_for(asyncio.gather(*tasks[:4]), 30)
         assert [client.body for client in clients] == [b"done", b"done", b"", b"done", b""]
         assert meter.shown == (2, 0, 0)
         await adapter._threads.close()
@@ -312,11 +312,11 @@ def test_a_waiting_request_is_not_read_beyond_the_limit(monkeypatch: pytest.Monk
         adapter = WSGIAdapter(gate, 1)
         clients = [Client(), Client(*[b"x" * 10] * 10, leaves=True)]
         tasks = [loop.create_task(adapter(client.scope, client.receive, client.send)) for client in clients]
-        assert await loop.run_in_executor(None, gate.entered.acquire, True, 5)
+        assert await loop.run_in_executor(None, gate.entered.acquire, True, 30)
         await turns()
         assert clients[1].received == 2
         gate.open.set()
-        await asyncio.wait_for(asyncio.gather(*tasks), 10)
+        await asyncio.wait_for(asyncio.gather(*tasks), 30)
 
     asyncio.run(main())
 
@@ -360,7 +360,7 @@ def test_nothing_of_a_request_stays() -> None:
         gc.disable()
         try:
             await adapter(client.scope, client.receive, client.send)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while markers[0]() is not None:  # the thread lets go of it when it waits again
                     await asyncio.sleep(0)
         finally:
@@ -376,9 +376,9 @@ def test_the_stack_of_a_call_shows_where_its_thread_stands() -> None:
         loop = asyncio.get_running_loop()
         client = Client()
         task = loop.create_task(WSGIAdapter(gate, 1)(client.scope, client.receive, client.send))
-        assert await loop.run_in_executor(None, gate.entered.acquire, True, 5)
-        deadline = time.monotonic() + 5
-        while "self.open.wait(10)" not in (stack := describe_stack(task)):
+        assert await loop.run_in_executor(None, gate.entered.acquire, True, 30)
+        deadline = time.monotonic() + 30
+        while "self.open.wait(30)" not in (stack := describe_stack(task)):
             assert time.monotonic() < deadline, stack
         gate.open.set()
         await task

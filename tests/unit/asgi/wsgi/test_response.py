@@ -268,12 +268,12 @@ class TestIterable:
         def application(environ: Environ, start: Start) -> Iterator[bytes]:
             start("200 OK", [])
             yield b"one"
-            assert seen.wait(5)
+            assert seen.wait(30)
             yield b"two"
 
         async def main() -> None:
             task = asyncio.ensure_future(WSGIAdapter(application, 1)(client.scope, client.receive, client.send))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while client.body != b"one":
                     await asyncio.sleep(0)
             seen.set()
@@ -297,7 +297,7 @@ class TestIterable:
             adapter = WSGIAdapter(application, 1)
             task = asyncio.ensure_future(adapter(client.scope, client.receive, client.send))
             most = WINDOW // 10_000 + 1
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while len(given) < most:
                     await asyncio.sleep(0.001)
                 await asyncio.sleep(0.05)  # for more, which must not come

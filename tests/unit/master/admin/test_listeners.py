@@ -15,14 +15,8 @@ from appserver.errors import ListenerError
 from appserver.master.admin import Admin
 from appserver.settings import AdminSettings
 from tests.support.address import Address, Response
+from tests.support.proxies import free_ports
 from tests.unit.master.admin.master import FakeMaster
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def settings(bind: str = "", control: Path | None = None) -> AdminSettings:
@@ -45,7 +39,7 @@ def run(body: Callable[[Admin], Awaitable[None]]) -> None:
 
 
 def test_what_is_bound_before_the_loop_runs_is_served_when_it_does(tmp_path: Path) -> None:
-    path, bind = tmp_path / "control", f"127.0.0.1:{free_port()}"
+    path, bind = tmp_path / "control", f"127.0.0.1:{free_ports(1)[0]}"
 
     async def body(admin: Admin) -> None:
         admin.add(settings(bind, path))
@@ -75,7 +69,7 @@ def test_nothing_is_bound_unless_it_is_asked_for() -> None:
 
 def test_a_reload_moves_an_address_while_it_is_served(tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "new"
-    bind = f"127.0.0.1:{free_port()}"
+    bind = f"127.0.0.1:{free_ports(1)[0]}"
 
     async def body(admin: Admin) -> None:
         admin.add(settings(bind, old))
@@ -105,7 +99,7 @@ def test_a_command_is_answered_where_it_was_given_even_if_the_address_goes(tmp_p
         admin.add(settings(control=path))
         admin.start(master, master)
         waiting = asyncio.create_task(request(f"unix:{path}", "/upgrade", "POST"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not master.asked:
                 await asyncio.sleep(0.01)
         admin.keep(settings())
