@@ -32,6 +32,7 @@ from appserver.engine.scope import http_scope
 from appserver.engine.service import Service, start_task
 from appserver.engine.work import Work
 from appserver.errors import RequestError
+from appserver.forked import end_child, generation
 from appserver.proxy import Address
 from appserver.telemetry.logs import REQUEST_ID
 
@@ -95,6 +96,8 @@ async def _run(service: Service, exchange: Exchange, application: ASGIApplicatio
     try:
         await application(scope, exchange.receive, exchange.send)
     except BaseException as error:  # noqa: BLE001  # whatever an application raises ends its request, not the worker
+        if service.process != generation():
+            end_child(error)
         _fail(service, exchange, error)
     else:
         if exchange.phase < DONE:
@@ -119,6 +122,8 @@ async def _run_for_session(service: Service, session: Talk, scope: Scope) -> Non
     try:
         await service.application(scope, session.receive, session.send)
     except BaseException as error:  # noqa: BLE001  # whatever an application raises ends its session, not the worker
+        if service.process != generation():
+            end_child(error)
         session.application_ended(error)
     else:
         session.application_ended(None)

@@ -18,6 +18,7 @@ from appserver.engine.admission import Admission
 from appserver.engine.peer import Peer
 from appserver.engine.request_id import RequestIDs
 from appserver.engine.work import Registry
+from appserver.forked import generation
 from appserver.http.limits import Limits
 from appserver.http1.response import EncodedDefaults
 from appserver.proxy import Address, Trust, make_reader
@@ -80,7 +81,7 @@ class Service:
     __slots__ = (
         "access_log", "admission", "application", "body_timeout", "clock", "context",
         "date", "defaults", "draining", "farewell", "header_timeout", "join_limit", "keepalive_timeout", "lexer", "limits",
-        "http2", "logger", "loop", "max_body_size", "max_requests", "on_exit", "read_origin", "registry", "request_ids",
+        "http2", "logger", "loop", "max_body_size", "max_requests", "on_exit", "process", "read_origin", "registry", "request_ids",
         "request_timeout", "root_path", "session_limits", "slot", "speaks_websocket", "state",
         "strips_prefix", "tls", "trust", "write_timeout",
     )  # fmt: skip
@@ -155,6 +156,7 @@ class Service:
         self.draining = False
         self.farewell = (1001, "")  # the close code of a drain, and its reason
         self.registry = Registry()
+        self.process = generation()  # which serves; another one is a child that the application has forked
 
     @property
     def opening_timeout(self) -> float:

@@ -90,6 +90,14 @@ APPLICATION = textwrap.dedent("""
         if pid:
             return [pid, os.waitstatus_to_exitcode((await asyncio.to_thread(os.waitpid, pid, 0))[1])]
 
+    async def leave(how):
+        pid = os.fork()
+        if pid == 0 and how == "sys.exit":
+            sys.exit(3)
+        if pid == 0:
+            raise ValueError("only the child's")
+        return os.waitstatus_to_exitcode((await asyncio.to_thread(os.waitpid, pid, 0))[1])
+
     async def answer(scope):
         _, action, *rest = scope["path"].split("/")
         how = rest[0] if rest else ""
@@ -99,6 +107,8 @@ APPLICATION = textwrap.dedent("""
             return await run_programs()
         if action == "return":
             return await leave_the_child_to_the_loop()
+        if action == "leave":
+            return await leave(how)
         if action == "sleep":
             return await asyncio.sleep(float(how))
         if "in-loop" in rest:
@@ -195,6 +205,8 @@ class TestWhatAChildGets:
         pid, code = ask(undisturbed, "/return")
         assert code != 0
         assert not undisturbed.output.matching("request", pid=pid)
+        assert [ask(undisturbed, f"/leave/{how}") for how in ("sys.exit", "raise")] == [3, 1]
+        assert not undisturbed.log.matching("application ended the worker")
         # The connection that was open meanwhile is the worker's, and it still hears of it.
         assert get_pid(kept) == before
         kept.close()

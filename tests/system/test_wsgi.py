@@ -19,10 +19,12 @@ from tests.support.server import Server
 from tests.support.waiting import eventually
 
 SITE = """
-import os, time
+import os, sys, time
 
 def app(environ, start_response):
     path = environ["PATH_INFO"]
+    if path.startswith("/fork/"):
+        return fork(path, start_response)
     with open("journal", "a") as journal:
         print(path, file=journal)
     if path.startswith("/block"):
@@ -31,6 +33,17 @@ def app(environ, start_response):
         raise ValueError("later than anybody wants to know")
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"done"]
+
+def fork(path, start_response):
+    pid = os.fork()
+    if pid == 0 and path == "/fork/sys.exit":
+        sys.exit(3)
+    if pid == 0 and path == "/fork/raise":
+        raise ValueError("only the child's")
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    if pid == 0:
+        return [b"x" * 100_000] * 2
+    return [b"%d" % os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])]
 
 def block():
     while not os.path.exists("open"):
@@ -66,6 +79,16 @@ def metrics(server: Server) -> dict[str, float]:
 def called(server: Server) -> list[str]:
     journal = server.directory / "journal"
     return journal.read_text().split() if journal.exists() else []
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_a_forked_child_ends_where_it_leaves_the_application(make: Callable[..., Server], loop: str) -> None:
+    with make(2, workers={"loop": loop}) as server:
+        codes = {how: server.request(f"/fork/{how}").text for how in ("sys.exit", "raise", "return")}
+        assert codes == {"sys.exit": "3", "raise": "1", "return": "1"}
+        assert "ValueError: only the child's" in server.log.text
+        assert "end it with os._exit" in server.log.text
+        assert use(server)["busy"] == 0
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])

@@ -32,7 +32,14 @@ LAYERS = (
     {"appserver.tls"},
     {"appserver.settings"},
     {"appserver.files"},
-    {"appserver.distribution", "appserver.errors", "appserver.leftovers", "appserver.signals", "appserver.titles"},
+    {
+        "appserver.distribution",
+        "appserver.errors",
+        "appserver.forked",
+        "appserver.leftovers",
+        "appserver.signals",
+        "appserver.titles",
+    },
     {"appserver"},  # the version
 )
 """Who stands above whom. An import goes downwards; those on one level do not know each other."""
@@ -66,7 +73,7 @@ DOORS = {
     "os.fchmod": {"appserver.files"},
     "os.fchown": {"appserver.files"},
     "os.umask": {"appserver.files", "appserver.worker.privileges"},
-    "os._exit": {"appserver.worker.ending", "appserver.worker.zygote"},
+    "os._exit": {"appserver.forked", "appserver.worker.ending", "appserver.worker.zygote"},
     "signal.signal": {
         "appserver.inprocess.terminal",  # Ctrl-C has to work where the event loop does not
         "appserver.worker.children",  # a forked child gets the defaults

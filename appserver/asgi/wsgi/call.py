@@ -22,6 +22,7 @@ from appserver.asgi.wsgi.environ import make_environ
 from appserver.asgi.wsgi.input import Input
 from appserver.asgi.wsgi.response import Response
 from appserver.asgi.wsgi.threads import Threads
+from appserver.forked import end_child, generation
 
 WINDOW = 64 * 1024
 """So many octets of a response may be on their way to the client's connection before the application has to wait."""
@@ -35,7 +36,7 @@ class Call:
 
     __slots__ = (
         "_application", "_body", "_changed", "_common", "_context", "_error", "_failure", "_loop", "_messages", "_over",
-        "_put", "_scope", "_sent", "_signalled", "_submitted", "_threads", "_ticket", "_waited", "_waiter", "lost",
+        "_process", "_put", "_scope", "_sent", "_signalled", "_submitted", "_threads", "_ticket", "_waited", "_waiter", "lost",
         "thread",
     )  # fmt: skip
 
@@ -66,6 +67,7 @@ class Call:
         self._error: BaseException | None = None  # what the application has raised
         self._failure: Exception | None = None  # what `send` has raised, and it is not that the client has gone
         self._submitted = self._waited = time.monotonic()
+        self._process = generation()
         self.lost = False  # nothing that the application says is of interest to anybody
         self.thread = 0  # its identifier, for those who want to see where it stands
 
@@ -160,6 +162,8 @@ class Call:
             self._context.run(self._respond)
         except BaseException as error:  # noqa: BLE001  # raised in the loop's half, where it is logged
             self._error = error.with_traceback(_of_application(error.__traceback__))
+        if self._process != generation():
+            end_child(self._error)
         self.thread = 0
         try:
             self._loop.call_soon_threadsafe(self._end)
@@ -212,6 +216,8 @@ class Call:
         self._wait(0)
 
     def _wait(self, allowed: int) -> None:
+        if self._process != generation():
+            end_child(None)
         with self._changed:
             while self._put - self._sent > allowed and not self.lost:
                 self._changed.wait()
