@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from appserver import signals
 from appserver.cli.program import complain, main
 from appserver.errors import SettingsError
 from appserver.settings.rendering import toml_value
@@ -54,4 +55,7 @@ def _run_command(application: str, bind: object, count: object, settings: Mappin
     for key, value in given.items():
         # By its own option a certificate has the addresses of --bind encrypt.
         arguments += [f"--certfile={value}"] if key == "tls.certificate" else ["--set", f"{key}={toml_value(value)}"]
-    return main(arguments)
+    try:
+        return main(arguments)
+    finally:
+        signals.unblock()  # they are held back until all has been let go of; the program that goes on is to get them

@@ -86,7 +86,19 @@ def _serve(configurations: Configurations, past: Inheritance, reread: Callable[[
         become_subreaper()
         notifier = Notifier(os.environ, os.getpid())
         parts = Parts(configurations, listeners, admin, application_metrics, scoreboard, supervisor, output, notifier)
-        return asyncio.run(Master(parts, past, reread, command).run())
+        return asyncio.run(_rule(Master(parts, past, reread, command)))
+
+
+async def _rule(master: Master) -> int:
+    """Run the master. From its end on signals are held back again.
+
+    The event loop takes their handlers with it. Service managers repeat TERM, and the program would die of that: with another
+    exit code, and without having removed its pid file and its sockets.
+    """
+    try:
+        return await master.run()
+    finally:
+        signals.block()
 
 
 def _announce(configuration: Configuration, listeners: ListenerSet, past: Inheritance) -> None:

@@ -101,17 +101,19 @@ class Upgrade:
         try:
             await self._try(limit)
             signals.block()
-            await _let_pass()
-            self._check()
-            if not outcome.done():
-                outcome.set_result("the new program takes over")
-            await _let_pass()
-            self._become()
+            try:
+                await _let_pass()
+                self._check()
+                if not outcome.done():
+                    outcome.set_result("the new program takes over")
+                await _let_pass()
+                self._become()
+            finally:
+                signals.unblock()
         except UpgradeError as error:
             self._refuse(outcome, error)
         finally:
             self._task = None
-            signals.unblock()
 
     async def _try(self, limit: float) -> None:
         """Have the new program go through everything but the taking over. Raises UpgradeError if it does not succeed."""

@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import StartServer
 from tests.support import processes
 from tests.support.address import Address
+from tests.support.server import PYTHONPATH
 from tests.support.stream import Stream
 from tests.support.waiting import eventually
 
@@ -152,6 +153,33 @@ def test_a_repeated_term_does_not_cut_a_graceful_stop_short(start_server: StartS
             server.log.wait_for("stopping")
         stream.finish()
         assert server.wait_for_exit() == 0
+
+
+# Imported at the beginning of each interpreter; that of the master waits before it exits until it may.
+EXIT_WHEN_ALLOWED = """
+import atexit, os, sys, time
+
+def wait():
+    open("exiting", "w").close()
+    while not os.path.exists("may exit"):
+        time.sleep(0.01)
+
+if "appserver" in sys.orig_argv:
+    atexit.register(wait)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_comes_when_everything_has_ended_changes_nothing(
+    start_server: StartServer, tmp_path: Path, number: signal.Signals
+) -> None:
+    environment = {"PYTHONPATH": f"{tmp_path}:{PYTHONPATH}"}
+    server = start_server(files={"sitecustomize.py": EXIT_WHEN_ALLOWED}, environment=environment)
+    server.signal(signal.SIGTERM)
+    eventually((tmp_path / "exiting").exists, "the program is about to exit")
+    server.signal(number)
+    (tmp_path / "may exit").touch()
+    assert server.wait_for_exit() == 0
 
 
 def test_a_stop_refuses_connections_while_requests_are_completed(start_server: StartServer) -> None:

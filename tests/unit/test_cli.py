@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 import appserver
-from appserver import __version__, distribution
+from appserver import __version__, distribution, signals
 from appserver.cli import main
 from appserver.errors import AppserverError, ListenerError, StartupError
 from appserver.master import Command
@@ -393,6 +394,15 @@ class TestFromAProgram:
     def test_workers_may_be_the_section(self, master: FakeMaster) -> None:
         assert appserver.run("a:b", workers={"count": 3, "graceful_timeout": "5s"}) == 0
         assert (master.settings.workers.count, master.settings.workers.graceful_timeout) == (3, 5)
+
+    def test_the_program_gets_its_signals_back(self, master: FakeMaster) -> None:
+        def serve() -> int:
+            signals.block()  # as at the end of a master
+            return 0
+
+        master.then = serve
+        assert appserver.run("a:b") == 0
+        assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(signals.HANDLED)
 
     def test_with_a_certificate_its_addresses_encrypt(self, master: FakeMaster) -> None:
         Path("c.pem").touch()
