@@ -52,7 +52,10 @@ def status(server: Server) -> Any:
 
 @pytest.fixture
 def server(start_server: StartServer) -> Server:
-    return start_server({**CONTROL, "workers": {"count": 2}})
+    server = start_server({**CONTROL, "workers": {"count": 2}})
+    # A worker may say that it is ready before its zygote has said who it is.
+    eventually(lambda: all(worker["pid"] for worker in status(server)["workers"]), "the pids are known")
+    return server
 
 
 class TestWithoutASetting:

@@ -54,9 +54,15 @@ async def app(scope, receive, send):
 class Development:
     """A directory with an application, and the terminal in which it is developed."""
 
-    def __init__(self, directory: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *arguments: str,
+        source: str = APPLICATION,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.directory = directory
-        self.save("main.py", APPLICATION)
+        self.save("main.py", source)
         inherited = {
             name: value
             for name, value in os.environ.items()
@@ -278,8 +284,8 @@ def test_broken_settings_change_nothing(tmp_path: Path) -> None:
 
 def test_a_variable_of_the_file_goes_when_it_goes_there(tmp_path: Path) -> None:
     (tmp_path / "app.env").write_text("GREETING=hi\n")
-    development = Development(tmp_path, "--env-file", "app.env")
-    development.save("main.py", APPLICATION.replace('"version 1"', 'str(__import__("os").environ.get("GREETING"))'))
+    source = APPLICATION.replace('"version 1"', 'str(__import__("os").environ.get("GREETING"))')
+    development = Development(tmp_path, "--env-file", "app.env", source=source)
     with development.terminal:
         development.serve()
         assert development.get("/") == "hi"
@@ -290,11 +296,12 @@ def test_a_variable_of_the_file_goes_when_it_goes_there(tmp_path: Path) -> None:
 
 def test_secrets_stay_with_the_server_and_what_is_not_used_is_told_once(tmp_path: Path) -> None:
     config = '{"version": 1, "loggers": {"shop": {"level": "CRITICAL"}}}'
-    development = Development(tmp_path, "--workers", "3", environment={"APPSERVER_LOGGING__CONFIG": config})
     shown = """str((
         __import__("os").environ.get("APPSERVER_LOGGING__CONFIG"), __import__("logging").getLogger("shop").level
     ))"""
-    development.save("main.py", APPLICATION.replace('"version 1"', shown))
+    source = APPLICATION.replace('"version 1"', shown)
+    environment = {"APPSERVER_LOGGING__CONFIG": config}
+    development = Development(tmp_path, "--workers", "3", source=source, environment=environment)
     with development.terminal:
         development.serve()
         assert development.get("/") == "(None, 50)"

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from tests.conftest import StartServer
+from tests.support import processes
 from tests.system.faults.scene import either_preload
 
 FASTAPI = """
@@ -32,16 +33,14 @@ def test_a_killed_worker_of_a_fastapi_application_is_replaced(start_server: Star
     server = start_server(settings, files={"site_of_fastapi.py": FASTAPI})
     seconds, used = [], []
     for _ in range(3):
-        victim, _ = server.workers()
+        victim, other = server.workers()
         mark = len(server.log.records)
         began = time.monotonic()
         os.kill(victim.pid, signal.SIGKILL)
-        record = server.log.wait_for("worker ready", since=mark)
+        server.log.wait_for("worker ready", since=mark)
         seconds.append(time.monotonic() - began)
-        worker = next(
-            one for one in server.wait_for_workers(2, without=[victim.pid]) if one.pid == record["worker_pid"]
-        )
-        used.append(worker.cpu_seconds)
+        [new] = {worker.pid for worker in server.wait_for_workers(2, without=[victim.pid])} - {other.pid}
+        used.append(processes.tree_cpu_seconds(new))
     print(f"replaced after {', '.join(f'{1000 * one:.0f}' for one in seconds)} ms")
     # The target is 250 ms with preload, on a machine that has nothing else to do; on a busy one the processor time tells.
     assert statistics.median(used) < (0.5 if preload else 5.0)
