@@ -165,7 +165,8 @@ def free_ports(count: int) -> list[int]:
     first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     found: list[int] = []
     while len(found) < count:
-        port = secrets.choice(range(10_000, max(first, 11_000)))  # the same in no two processes, as those of `random` may be
+        # Of `random` two processes may have the same numbers.
+        port = secrets.choice(range(10_000, max(first, 11_000)))
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             found.append(port)

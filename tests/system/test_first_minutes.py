@@ -26,6 +26,7 @@ ENVIRONMENT = {
     "TERM": "xterm-256color",
     "APPSERVER_LISTENERS": '[{"bind": "127.0.0.1:0"}]',  # instead of port 8000, which may be somebody else's
     "APPSERVER_ADMIN__BIND": "",
+    "APPSERVER_WORKERS__STALL_REPORT": "0",  # on a busy machine the reports of a slow boot would be shown
 }
 
 UVICORNS_EXAMPLE = """

@@ -44,4 +44,3 @@ def test_a_killed_worker_of_a_fastapi_application_is_replaced(start_server: Star
     print(f"replaced after {', '.join(f'{1000 * one:.0f}' for one in seconds)} ms")
     # The target is 250 ms with preload, on a machine that has nothing else to do; on a busy one the processor time tells.
     assert statistics.median(used) < (0.5 if preload else 5.0)
-    assert not server.log.matching("worker backs off")
