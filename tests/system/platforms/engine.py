@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.support.address import Address, Response
+from tests.support.proxies import free_ports
 from tests.support.server import Log
 from tests.support.waiting import eventually
 from tests.system.platforms.debian import ROOT, run
@@ -116,8 +116,7 @@ class Container:
         before: str = "true",
     ) -> None:
         """`options` are those of `podman run`, `settings` more variables for the environment; `before` as above."""
-        with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
-            self.address, self.admin = Address(*first.getsockname()), Address(*second.getsockname())
+        self.address, self.admin = (Address("127.0.0.1", port) for port in free_ports(2))
         environment = {
             "APPSERVER_LISTENERS": json.dumps([{"bind": str(self.address)}]),
             "APPSERVER_ADMIN__BIND": str(self.admin),
@@ -181,7 +180,7 @@ class Container:
             log.join(5)
         return code
 
-    def request(self, target: str = "/", *, timeout: float = 20.0) -> Response:
+    def request(self, target: str = "/", *, timeout: float = 30.0) -> Response:
         """One request on a connection of its own."""
         return self.address.request("GET", target, timeout=timeout)
 

@@ -185,7 +185,7 @@ class Instance:
         self.systemctl("reset-failed", check=False)
 
 
-def request(address: Address, target: str = "/", *, timeout: float = 20.0) -> Response:
+def request(address: Address, target: str = "/", *, timeout: float = 30.0) -> Response:
     """One request on a connection of its own."""
     return address.request("GET", target, timeout=timeout)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import http.client
 import json
 import resource
-import socket
 import threading
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from tests.support.address import Address, Response
 from tests.support.certificates import Authority
 from tests.support.load import Load
+from tests.support.proxies import free_ports
 from tests.support.waiting import eventually
 from tests.system.platforms.conftest import ENABLED, MakeInstance
 from tests.system.platforms.debian import ROOT
@@ -32,8 +32,7 @@ TRUNCATED = "def app(:\n"
 @pytest.fixture
 def address() -> Address:
     """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return Address(*free.getsockname())
+    return Address("127.0.0.1", free_ports(1)[0])
 
 
 def listen_on(address: Address, **more: object) -> dict[str, object]:
@@ -132,9 +131,7 @@ def test_a_failed_reload_shows_in_the_status(make_instance: MakeInstance, addres
     instance.configure({"wrokers": {"count": 2}})
     instance.systemctl("reload")
     assert "last reload: refused (" in instance.systemctl("status").stdout
-    assert [
-        entry["MESSAGE"] for entry in instance.journal("--priority=err") if '"result":"refused"' in entry["MESSAGE"]
-    ]
+    instance.wait_until_journal_has('"result":"refused"', "--priority=err")
     failed = instance.command("reload", check=False)
     assert failed.returncode != 0
     assert request(address).text == "hello"
@@ -290,7 +287,9 @@ def test_the_journal_gets_the_levels_right(make_instance: MakeInstance, address:
     instance.systemctl("start")
     request(address, "/log/careful")
     request(address, "/raise")
-    instance.wait_until_journal_has('"path":"/raise","query"')
+    # Each stream is written by a thread of its own, and any of the three may be the last.
+    for text in ('"path":"/raise","query"', '"event":"careful"', "RuntimeError"):
+        instance.wait_until_journal_has(text)
     levels = {"debug": "7", "info": "6", "warning": "4", "error": "3", "critical": "2"}
     own = [entry for entry in instance.journal() if entry.get("_COMM") != "systemd"]
     records = [(entry, json.loads(entry["MESSAGE"])) for entry in own]
@@ -385,8 +384,7 @@ def test_a_key_that_only_root_may_read_is_passed_in_as_a_credential(
 
 
 def test_what_the_application_counts_survives_the_sandbox(make_instance: MakeInstance, address: Address) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        admin = Address(*free.getsockname())
+    admin = Address("127.0.0.1", free_ports(1)[0])
     control = "/run/appserver/counting/control.sock"
     watched = {"admin": {"bind": str(admin), "control": control}, "metrics": {"application": True}}
     instance = make_instance("counting", listen_on(address, **watched))

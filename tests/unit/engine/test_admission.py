@@ -97,12 +97,12 @@ def test_without_a_queue_nobody_waits() -> None:
 def test_nobody_waits_for_longer_than_the_queue_timeout() -> None:
     async def scenario() -> None:
         application = Gated()
-        world = World(application, admission=Admission(1, 5, 0.02))
+        world = World(application, admission=Admission(1, 5, 0.5))
         first, second = await ask(world, "/1", "/2")
         while not second.transport.writes:
             await asyncio.sleep(0.001)
         assert second.response().status == 503
-        assert b"waited for 0.02 s (workers.queue_timeout)" in second.response().body
+        assert b"waited for 0.5 s (workers.queue_timeout)" in second.response().body
         third = (await ask(world, "/3"))[0]
         await application.finish("/1")
         await application.finish("/3")
