@@ -34,6 +34,9 @@ from appserver.worker.messages import (
     TasksReported,
 )
 
+# How often a blocked worker is looked at for its stacks: on a busy machine it may not have had its turn at the first time.
+STACKS_LOOKS = 3
+
 # Time for a worker's event loop to report its tasks, in seconds: one that does not in this time is blocked.
 TASKS_TIMEOUT = 1.0
 
@@ -155,7 +158,7 @@ class WorkerHandle:
         """
         if self.child is not None:
             mark = self._ask_for_stacks()
-            self._loop.call_later(STACKS_DELAY, self._log_stacks, blocked, tuple(serving), mark)
+            self._loop.call_later(STACKS_DELAY, self._log_stacks, blocked, tuple(serving), mark, STACKS_LOOKS)
 
     def dump_boot(self, seconds: float) -> None:
         """Log where the worker is, which has been booting for so many seconds; it is asked now, and heard a moment later."""
@@ -252,8 +255,12 @@ class WorkerHandle:
                 tasks=tasks or NO_TASKS_YET,
             )
 
-    def _log_stacks(self, blocked: float, serving: tuple[Request, ...], mark: int) -> None:
+    def _log_stacks(self, blocked: float, serving: tuple[Request, ...], mark: int, looks: int) -> None:
         if not self._open:
+            return
+        stacks = self._stacks.read_from(mark)
+        if not stacks and looks > 1:
+            self._loop.call_later(STACKS_DELAY, self._log_stacks, blocked, serving, mark, looks - 1)
             return
         get_logger("appserver.master").warning(
             "worker stacks",
@@ -262,5 +269,5 @@ class WorkerHandle:
             worker_pid=self.pid,
             seconds=round(blocked, 3),
             **serving_fields(serving),
-            stacks=self._stacks.read_from(mark) or NO_STACKS,
+            stacks=stacks or NO_STACKS,
         )

@@ -307,6 +307,24 @@ class TestStacks:
         play(act)
 
     @pytest.mark.usefixtures("soon")
+    @pytest.mark.parametrize("written", [True, False])
+    def test_stacks_that_are_not_there_at_once_are_looked_for_again_but_not_for_ever(
+        self, play: Play, log: Log, written: bool
+    ) -> None:
+        async def act(stage: Stage) -> None:
+            handle, worker = forked(stage)
+            handle.dump_stacks(7.0, [])
+            handle._log_stacks(7.0, (), handle._stacks.mark(), 2)
+            assert log() == []
+            if written:
+                os.write(worker.stacks, b"File app.py, line 1\n")
+            await until(lambda: len(log()) == 2, "the record of each")
+            assert {record["stacks"] for record in log()} == {"File app.py, line 1" if written else NO_STACKS}
+            handle.close()
+
+        play(act)
+
+    @pytest.mark.usefixtures("soon")
     def test_a_boot_that_takes_long_is_logged(self, play: Play, log: Log) -> None:
         async def act(stage: Stage) -> None:
             handle, _ = forked(stage)
