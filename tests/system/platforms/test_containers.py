@@ -97,7 +97,10 @@ def test_orphans_are_reaped(engine: Engine, mounted: str) -> None:
 def _settled(children: Path) -> list[str]:
     titles = []
     for pid in children.read_text().split():
-        name, state = _name_and_state(int(pid))
+        try:
+            name, state = _name_and_state(int(pid))
+        except (FileNotFoundError, ProcessLookupError):  # it has just been reaped
+            return []
         if state == "Z" or name == "sleep":
             return []
         titles.append(name)
