@@ -16,7 +16,8 @@ from tests.support.address import Response
 from tests.support.waiting import eventually
 from tests.system.platforms.engine import Container, Engine, one_cpu_granted
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+# Without the fixtures: the first test makes the Debian of all, which takes minutes on a busy machine.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300, func_only=True)]
 
 # Leaves behind a process whose parent ends at once: number 1 of the container inherits it.
 ORPHAN = """

@@ -23,7 +23,8 @@ from tests.system.platforms.conftest import ENABLED, MakeInstance
 from tests.system.platforms.debian import ROOT
 from tests.system.platforms.machine import Machine, request
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+# Without the fixtures: the first test makes the Debian of all, which takes minutes on a busy machine.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300, func_only=True)]
 
 GATE = 'import pathlib, time\nwhile not pathlib.Path("/srv/{name}/gate").exists():\n    time.sleep(0.05)\n'
 TRUNCATED = "def app(:\n"
