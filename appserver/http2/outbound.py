@@ -93,6 +93,7 @@ class Outbound:
             return
         self._send_block(stream, self._encoder.encode(fields), end)
         if end:
+            stream.ending = True
             self._sent_end(stream)
 
     def send_data(self, stream: Stream, data: bytes, *, end: bool = False) -> None:

@@ -121,6 +121,11 @@ class TestSessions:
             answer = client.answers[await connect(client)]
             assert (answer.status, answer.ended) == (403, True)
             assert [line[:2] for line in world.access.lines] == [("CONNECT /chat", 403)]
+            assert not world.log.records
+            await world.pass_time(4)
+            await client.flush()
+            assert answer.reset == Code.CANCEL  # the client had its time to end its direction
+            assert not client.connection.http2.streams
 
         run(scenario)
 
