@@ -103,10 +103,15 @@ def test_sparse_metrics_of_40_gib_cost_little_and_the_rest_is_read(start_server:
     server = start(start_server, tmp_path)
     ask(server, "/metrics")
     assert server.request("/sparse_metrics").text == "done"
-    page = ask(server, "/metrics")
-    assert "shop_orders_total 1.0" in page
-    record = server.log.wait_for("application metrics left out")
-    assert "bytes of it are too many" in record["reason"]
+    # All of the application's are left out, for once, where a busy machine takes too long to read them.
+    eventually(lambda: "shop_orders_total 1.0" in ask(server, "/metrics"), "the rest is read")
+    eventually(
+        lambda: any(
+            "bytes of it are too many" in record["reason"]
+            for record in server.log.matching("application metrics left out")
+        ),
+        "the log says what is left out",
+    )
 
 
 def test_the_servers_names_and_its_page_are_its_own(start_server: StartServer, tmp_path: Path) -> None:
@@ -119,13 +124,13 @@ def test_the_servers_names_and_its_page_are_its_own(start_server: StartServer, t
         """The page, when both requests have been counted: a response leaves before."""
         page = ask(server, "/metrics")
         metrics = [sample for metric in parse(page) for sample in metric.samples]
-        return page if [one.value for one in metrics if one.name == "appserver_requests_total"] == [2.0] else None
+        requests = [one.value for one in metrics if one.name == "appserver_requests_total"]
+        return page if requests == [2.0] and "shop_orders_total 2.0" in page else None
 
-    page = eventually(counted, "two requests, and none of the lies")
+    page = eventually(counted, "two requests and orders, and none of the lies")
     assert page is not None
-    assert "shop_orders_total 2.0" in page
     assert "1e+09" not in page
-    refused = [record["metric"] for record in server.log.matching("application metrics left out")]
+    refused = [record for record in server.log.matching("application metrics left out") if "metric" in record]
     assert len(refused) == 3, "each of them once"
 
 

@@ -78,7 +78,7 @@ def test_threads_that_nobody_can_stop_do_not_hold_up_a_reload(start_server: Star
 def test_a_stop_with_a_delay_serves_on_and_loses_nothing_that_was_sent_before_it(
     start_server: StartServer, preload: bool
 ) -> None:
-    server = start_server({"workers": {"count": 2, "preload": preload}, "shutdown": {"delay": 2, "linger": 2}})
+    server = start_server({"workers": {"count": 2, "preload": preload}, "shutdown": {"delay": 2, "linger": 5}})
     with measured_load(server.address, "TERM with shutdown.delay = 2", connections=64, pause=(0, 0.06)) as load:
         load.wait_for_requests(500)
         server.signal(signal.SIGTERM)

@@ -32,7 +32,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def check(server: Server) -> None:
     """See that the server serves."""
-    with connect(server.address.websocket("/session")) as session:
+    with connect(server.address.websocket("/session"), open_timeout=30) as session:
         session.send("still there?" * 100)
         assert session.recv(30) == "still there?" * 100
 
