@@ -40,8 +40,9 @@ def secure() -> ServerTLS:
 
 @asynccontextmanager
 async def served(application: ASGIApplication, **http: Any) -> AsyncIterator[Served]:
+    """Serve; with patience for clients that send octet by octet, or much, on a busy machine."""
     listener = Listener(listen().socket, "tls", tls=True)
-    async with serving(application, listener, tls=secure(), **http) as found:
+    async with serving(application, listener, tls=secure(), **{"header_timeout": 300, **http}) as found:
         yield found
 
 
@@ -342,7 +343,9 @@ class TestChangesOfKeys:
                     await asyncio.sleep(0.001)
                 answered = 0
                 while not transport._plain.is_reading():
-                    answered += len(await peer.reader.read(65536))
+                    octets = await peer.reader.read(65536)
+                    assert octets, "the connection has been closed"
+                    answered += len(octets)
                 assert answered > 0
                 peer.writer.transport.abort()
 
