@@ -164,7 +164,8 @@ class Lifespan:
             expected = [name for phase, name in _NEXT if phase is before]
             raise RuntimeError(f'the application sent "{kind}" where only {" or ".join(expected)} may follow')
         self._phase = _NEXT[before, kind]
-        self._reason = message.get("message") or ""
+        reason = message.get("message") or ""
+        self._reason = reason if isinstance(reason, str) else repr(reason)
         if before is _Phase.SERVING:
             self._log_failure("lifespan broken")
         self._answered.set()

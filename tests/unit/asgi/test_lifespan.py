@@ -246,6 +246,11 @@ class TestAnApplicationThatSaysItsStartupFailed:
         error = failing_startup(Conversation("lifespan.startup.failed"))
         assert str(error) == "the application's start-up failed: it gave no reason"
 
+    @pytest.mark.parametrize("reason", [5, b"no database", ValueError("no database")])
+    def test_a_reason_that_is_no_text_is_shown_as_it_is(self, reason: object) -> None:
+        error = failing_startup(Conversation({"type": "lifespan.startup.failed", "message": reason}))
+        assert str(error) == f"the application's start-up failed: {reason!r}"
+
     def test_fails_with_message_and_traceback_if_it_raises_as_well(self) -> None:
         said: Message = {"type": "lifespan.startup.failed", "message": "no database"}
         error = failing_startup(Conversation("receive", said, OSError("connection refused")))
