@@ -70,11 +70,12 @@ class Response:
         self._complete = False
 
     def start(
-        self, status: str, headers: list[tuple[str, str]], exc_info: ExceptionInfo | None = None, /
+        self, status: str, headers: list[tuple[str, str]], /, exc_info: ExceptionInfo | None = None
     ) -> Callable[[bytes], object]:
         """`start_response`: take the head, or replace it by that of an error page; returns `write`. Raises WSGIError.
 
-        Raises the exception of `exc_info` if it is too late for an error page.
+        Raises the exception of `exc_info` if it is too late for an error page. PEP 3333 wants all of them by position, but
+        names this one, and there are applications that take it by its name.
         """
         try:
             if exc_info is not None and exc_info[1] is not None:

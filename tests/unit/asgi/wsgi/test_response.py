@@ -144,14 +144,18 @@ class TestStart:
         with pytest.raises(WSGIError, match="called twice"):
             answer(application)
 
+    @pytest.mark.parametrize("by_name", [True, False])
     @pytest.mark.parametrize("generator", [True, False])
-    def test_with_an_exception_it_replaces_a_head_that_was_not_sent(self, generator: bool) -> None:
+    def test_with_an_exception_it_replaces_a_head_that_was_not_sent(self, generator: bool, by_name: bool) -> None:
         def page(start: Start) -> Iterator[bytes]:
             start("200 OK", [("Content-Length", "1000"), ("X-Page", "report")])
             try:
                 raise KeyError("price")
             except KeyError:
-                start("500 Oops", [("X-Page", "error")], sys.exc_info())
+                if by_name:
+                    start("500 Oops", [("X-Page", "error")], exc_info=sys.exc_info())
+                else:
+                    start("500 Oops", [("X-Page", "error")], sys.exc_info())
             yield b"sorry"
 
         def application(environ: Environ, start: Start) -> Iterable[bytes]:
