@@ -47,6 +47,7 @@ class AccessLog:
         destination = Destination.file(settings.file, "access_log.file") if settings.file else Destination.stream(1)
         self._output = LogOutput(destination, report=_report)
         self._format = choose_format(settings, destination, traced=traced)
+        self._line = self._format.__call__  # bound once: calling an object looks its `__call__` up each time
         self._excluded = frozenset(settings.exclude_paths)
         self._sample = settings.sample
         self._lines: list[str] = []
@@ -79,7 +80,7 @@ class AccessLog:
             return
         if self._sample < 1 and 200 <= status < 400 and outcome is None and random() >= self._sample:  # noqa: S311
             return
-        self._add(self._format((time.time(), head, client, status, seconds, received, sent, outcome, request_id)))
+        self._add(self._line((time.time(), head, client, status, seconds, received, sent, outcome, request_id)))
 
     def session(
         self, head: Request, client: tuple[str, int] | None, end: SessionEnd, request_id: str | None = None

@@ -81,9 +81,26 @@ class TestJSON:
         assert "outcome" not in json.loads(json_format(finished()))
         assert json.loads(json_format(finished(outcome="aborted")))["outcome"] == "aborted"
 
-    def test_time_goes_on(self) -> None:
-        stamps = [json.loads(json_format(finished(now=1e9 + step)))["timestamp"] for step in (0, 0.5, 1, 60.25)]
-        assert [stamp[17:] for stamp in stamps] == ["40.000Z", "40.500Z", "41.000Z", "40.250Z"]
+    def test_time_goes_on_and_may_be_set_back(self) -> None:
+        steps = (0, 0.5, 0.9375, 1, 60.25, 59.5)
+        stamps = [json.loads(json_format(finished(now=1e9 + step)))["timestamp"] for step in steps]
+        assert [stamp[17:] for stamp in stamps] == [
+            "40.000Z", "40.500Z", "40.937Z", "41.000Z", "40.250Z", "39.500Z",
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize("seconds", [0.0, 1e-7, 0.0000006, 0.0012, 0.9999994, 0.9999996, 1.0, 59.0000014, 86400.5])
+    def test_a_duration_is_exact_to_a_microsecond(self, seconds: float) -> None:
+        assert f',"duration_ms":{seconds * 1000:.3f},' in json_format(finished(seconds=seconds))
+
+    @pytest.mark.parametrize("octets", [0, 1, 999, 1000, 1001, 2**40])
+    def test_octets_are_counted_whatever_their_number(self, octets: int) -> None:
+        members = json.loads(json_format(finished(received=octets, sent=octets)))
+        assert (members["received_bytes"], members["sent_bytes"]) == (octets, octets)
+
+    def test_of_fields_that_come_twice_the_last_one_counts(self) -> None:
+        fields = [(b"host", b"h"), (b"referer", b"first"), (b"user-agent", b"a"), (b"referer", b"last")]
+        members = json.loads(json_format(finished(a_head(fields=fields))))
+        assert (members["host"], members["user_agent"], members["referer"]) == ("h", "a", "last")
 
     def test_octets_that_are_no_text_are_shown(self) -> None:
         members = json.loads(json_format(finished(a_head(fields=[(b"host", b"h"), (b"user-agent", b"\xff\xc3\xbc")]))))
