@@ -184,7 +184,7 @@ def _http2_options(settings: HTTP2Settings, limits: Limits, *, extended_connect:
         stream_window=settings.stream_window,
         connection_window=settings.connection_window,
         header_table_size=settings.header_table_size,
-        max_resets=settings.max_resets,
-        max_control_frames=settings.max_control_frames,
+        max_resets=float(settings.max_resets),  # what the allowances of all connections begin with
+        max_control_frames=float(settings.max_control_frames),
         extended_connect=extended_connect,
     )

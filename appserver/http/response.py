@@ -45,10 +45,11 @@ class ResponseError(AppserverError):
 class DefaultFields:
     """The fields that the server itself adds to every response.
 
-    `added` has those that `missing` returns for 0, 1, 2 and 3, with names in lower case.
+    `added` has those that `missing` returns for 0, 1, 2 and 3, with names in lower case. `known_names` is for HTTP/2, which
+    remembers there which names of applications' fields need no attention: all but those that are among the defaults.
     """
 
-    __slots__ = ("added", "date", "fields", "id_name", "server")
+    __slots__ = ("added", "date", "fields", "id_name", "known_names", "server")
 
     def __init__(
         self, server: str, *, date: bool, fields: Iterable[tuple[str, str]] = (), id_name: bytes = b""
@@ -58,6 +59,7 @@ class DefaultFields:
         `id_name`: the name of the field for the id of a request, in lower case; empty if there is none.
         """
         self.id_name = id_name
+        self.known_names: dict[bytes, bytes] = {}
         self.server = server.encode("latin-1")
         self.fields: Fields = [(name.encode(), value.encode("latin-1")) for name, value in fields]
         self.date: bytes | None = b"" if date else None

@@ -30,9 +30,9 @@ class Allowance:
 
     __slots__ = ("_at", "_burst", "_left")
 
-    def __init__(self, burst: int) -> None:
-        self._burst = burst
-        self._left = float(burst)
+    def __init__(self, burst: float) -> None:
+        # Floats throughout, which the interpreter adds and compares in a fraction of the time that a mixture takes.
+        self._burst = self._left = float(burst)
         self._at: float | None = None  # the time up to which it has been refilled
 
     def spend(self, now: float, amount: float = 1.0) -> bool:
@@ -47,11 +47,11 @@ class Allowance:
     def earn(self, amount: float = 1.0) -> None:
         """Put back into it, for work that was of use."""
         left = self._left + amount
-        self._left = left if left < self._burst else float(self._burst)
+        self._left = left if left < self._burst else self._burst  # noqa: FURB136 - a call takes longer
 
     def _refill(self, now: float) -> None:
         """Add what time has brought: only when it is needed, as most connections never come so far."""
         if self._at is not None:
             self._left += (now - self._at) * self._burst * REFILL
-            self._left = min(self._left, float(self._burst))
+            self._left = min(self._left, self._burst)
         self._at = now

@@ -18,8 +18,8 @@ class Options:
     stream_window: int = 256 * 1024
     connection_window: int = 1024 * 1024
     header_table_size: int = DEFAULT_TABLE_SIZE
-    max_resets: int = RESETS
-    max_control_frames: int = CONTROL
+    max_resets: float = RESETS
+    max_control_frames: float = CONTROL
     extended_connect: bool = True
 
     def settings(self) -> list[tuple[int, int]]:

@@ -43,6 +43,11 @@ REMEMBERED: Final = 1000
 LITTLE: Final = 256
 """A frame of fewer octets, for which a client has opened a window, is no work of use (CVE-2019-9511)."""
 
+_AFTER_RESPONSE: Final = {
+    state: after for state, answers in SENT.items() if isinstance(after := answers[Event.END], State)
+}
+"""The state behind the end of a response, by the state before it."""
+
 _RECEIVING: Final = (State.OPEN, State.HALF_CLOSED_LOCAL)
 
 
@@ -80,7 +85,7 @@ class Outbound:
 
         May call `on_writable`, and be called again if it was.
         """
-        if self._schedule and self.pending < room:
+        if self._schedule.members and self.pending < room:
             self._pump(room)
         octets = b"".join(self._out)
         self._out.clear()
@@ -107,7 +112,7 @@ class Outbound:
             and size <= self.send_window
             and size <= self.max_frame_size
             and self.pending < DIRECT_LIMIT
-            and not self._schedule
+            and not self._schedule.members
         ) or not (size or stream.queued):
             if not (size or end):
                 return
@@ -122,7 +127,7 @@ class Outbound:
                 stream.ending = True
                 self._sent_end(stream)
             else:
-                self.control.earn(2)
+                self.control.earn(2.0)
             return
         if not stream.queued:
             stream.moved = self.now
@@ -184,11 +189,9 @@ class Outbound:
 
     def _sent_end(self, stream: Stream) -> None:
         """The response is complete. A request that is not is wanted no further (section 8.1)."""
-        state = SENT[stream.state][Event.END]
-        assert isinstance(state, State)
-        stream.state = state
+        stream.state = state = _AFTER_RESPONSE[stream.state]
         self.resets.earn()
-        self.control.earn(4)
+        self.control.earn(4.0)
         if state is State.CLOSED:
             self._end(stream, state)
         elif not stream.tunnel:
@@ -250,7 +253,7 @@ class Outbound:
         self.send_window -= size
         stream.moved = self.now
         if size >= LITTLE or size < limit:
-            self.control.earn(2)
+            self.control.earn(2.0)
         last = not stream.queued and stream.ending
         end_stream = last and stream.trailers is None
         self._out.append(HEADER.pack(size >> 8, size & 0xFF, DATA, END_STREAM if end_stream else 0, stream.id))

@@ -14,6 +14,7 @@ from appserver.http.fields import Fields
 from appserver.http.response import (
     BODILESS,
     HAS_DATE,
+    HAS_ID,
     HAS_SERVER,
     MARK_CONTROLS,
     DefaultFields,
@@ -31,9 +32,11 @@ from appserver.http.response import (
 
 CONTINUE: Fields = [(b":status", b"100")]
 
-# Names that need no attention, as applications write them, and in lower case. Filled within bounds.
-_names: dict[bytes, bytes] = {}
+# So many names are remembered as applications write them.
 _MAX_NAMES = 1024
+
+_CONTENT_TYPE = b"content-type"
+"""What `known_names` has for this field is this object: identity is the comparison that each field of each response can bear."""
 
 _STATUSES = {status: b"%d" % status for status in range(200, 600)}
 
@@ -41,6 +44,9 @@ _OF_CONNECTION = frozenset((b"connection", b"keep-alive", b"proxy-connection", b
 """Fields that would make the response malformed (section 8.2.2): dropped, as a proxy would drop them."""
 
 _FLAGS = {b"date": HAS_DATE, b"server": HAS_SERVER}
+_IS_EVENT_STREAM = 8
+"""A flag behind those of `http.response`."""
+_ADDED = HAS_DATE | HAS_SERVER
 
 
 class Response:
@@ -76,13 +82,17 @@ class Response:
         fields: Fields = [(b":status", _STATUSES.get(status) or b"%d" % status)]
         length: int | None = None
         flags = 0
+        known_names = self._defaults.known_names
         try:
             for name, value in headers:
-                known = _names.get(name)
+                known = known_names.get(name)
                 if known is not None:
                     if value.translate(MARK_CONTROLS) != value:  # as check_value
                         raise control_octet(name)
-                    fields.append((known, value.strip()))  # white space at an end is malformed (section 8.2.1)
+                    kept = value.strip()  # white space at an end is malformed (section 8.2.1)
+                    fields.append((known, kept))
+                    if known is _CONTENT_TYPE and kept.startswith(b"text/event-stream"):
+                        flags |= _IS_EVENT_STREAM
                 elif name == b"content-length" or name.lower() == b"content-length":
                     length = read_length(value, length)
                     if status != 204 and status != 205:
@@ -96,10 +106,7 @@ class Response:
         self._left = length
         self._flags = flags
         self.bodiless = self._head_request or status in BODILESS
-        for name, value in fields:  # noqa: SIM110 - a generator for any() takes longer than all the rest of it
-            if name == b"content-type" and value.startswith(b"text/event-stream"):
-                return True
-        return False
+        return flags >= _IS_EVENT_STREAM
 
     def _take_unusual(self, name: bytes, value: bytes, fields: Fields) -> int:
         """Take a field whose name is new, or has a meaning to the server; returns its flag."""
@@ -111,9 +118,18 @@ class Response:
             refuse_codings(value)
             return 0
         fields.append((lower, value.strip(b" \t")))
+        if lower == self._defaults.id_name:
+            return HAS_ID
         flag = _FLAGS.get(lower, 0)
-        if not flag and len(_names) < _MAX_NAMES and len(name) <= 64 and value == fields[-1][1]:
-            _names[name] = lower
+        if flag:
+            return flag
+        if lower == _CONTENT_TYPE:
+            lower = _CONTENT_TYPE
+            if fields[-1][1].startswith(b"text/event-stream"):
+                flag = _IS_EVENT_STREAM
+        known_names = self._defaults.known_names
+        if len(known_names) < _MAX_NAMES and len(name) <= 64 and value == fields[-1][1]:
+            known_names[name] = lower
         return flag
 
     def head(self, size: int, more: bool) -> Fields:
@@ -133,15 +149,10 @@ class Response:
         elif not more:
             self._left = 0
             fields.append((b"content-length", b"%d" % size))
-        defaults = self._defaults
-        if self.id_value:
-            wanted = defaults.id_name
-            for name, _ in fields:
-                if name == wanted:
-                    break
-            else:
-                fields.append((wanted, self.id_value))
-        fields += defaults.added[self._flags]
+        defaults, flags = self._defaults, self._flags
+        if self.id_value and not flags & HAS_ID:
+            fields.append((defaults.id_name, self.id_value))
+        fields += defaults.added[flags & _ADDED]
         self.on_wire = True
         return fields
 
