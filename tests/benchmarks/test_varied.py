@@ -27,6 +27,7 @@ def _text(fields: Iterable[tuple[object, object]]) -> dict[str, str]:
     return {str(name): str(value) for name, value in fields}
 
 
+@pytest.mark.long
 def test_as_header_blocks_they_are_the_same_and_can_be_sent_over_and_over() -> None:
     blocks = varied_blocks(BROWSER_HEADERS)
     decoder = hpack.Decoder()
@@ -44,6 +45,7 @@ def test_their_clients_have_addresses() -> None:
         assert Trust([]).node(client).address == (client, 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("row", ROWS)
 def test_each_row_is_served(row: str, tmp_path: Path) -> None:
     assert asyncio.run(run(row, 10, tmp_path)) > 0

@@ -135,6 +135,7 @@ def test_the_control_socket_is_where_the_container_can_write() -> None:
     assert "emptyDir" in volume
 
 
+@pytest.mark.long
 def test_the_commands_work_as_kubectl_exec_starts_them(tmp_path: Path) -> None:
     """With the settings of the pod, a directory for the socket as an emptyDir is, and nothing but the image's environment."""
     volume = tmp_path / "run"

@@ -158,6 +158,7 @@ class TestHttpx:
             response = client.get(f"https://{encrypted}/stream/20")
         assert (response.http_version, response.content) == ("HTTP/2", b"x" * 20_000)
 
+    @pytest.mark.long
     def test_reloads_under_a_client_that_keeps_its_connection(self, tmp_path: Path) -> None:
         with Server(tmp_path, {"workers": {"count": 2}}) as server:
             url, answers, stop = f"http://{server.address}/pid", list[str](), threading.Event()

@@ -105,6 +105,7 @@ def test_they_are_summed_over_workers_that_die_and_are_replaced(start_server: St
     assert not directory.parent.exists()
 
 
+@pytest.mark.long
 def test_they_survive_a_reload_and_a_new_program(start_server: StartServer) -> None:
     server = start_server(SETTINGS, files={"shop.py": SHOP})
     directory = directory_of(server)

@@ -248,6 +248,7 @@ class TestWhatAChildMustNotHave:
         kept.close()
         os.kill(child, signal.SIGKILL)
 
+    @pytest.mark.long
     def test_a_stop_names_and_ends_it(self, start_server: StartServer, loop: str, how: str) -> None:
         server = start(start_server, loop=loop, graceful_timeout=1)
         child = ask(server, f"/keep/{how}")

@@ -229,6 +229,7 @@ def test_broken_code_is_shown_here_and_in_the_browser_and_its_repair_is_served(d
     assert development.get("/") == "version 1"
 
 
+@pytest.mark.long
 def test_a_start_up_that_hangs_is_shown_and_its_repair_is_served(tmp_path: Path) -> None:
     development = Development(tmp_path, "--set", "workers.boot_timeout=2")
     with development.terminal:

@@ -118,6 +118,7 @@ STUBBORN = textwrap.dedent("""
     """)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loop", ["uvloop", pytest.param("asyncio", marks=pytest.mark.long)])
 def test_a_shutdown_that_ignores_its_cancellation_does_not_cost_the_rest(start_server: StartServer, loop: str) -> None:
     workers = {"count": 1, "loop": loop, "graceful_timeout": 1, "lifespan_timeout": 0.5}

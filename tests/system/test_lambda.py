@@ -265,6 +265,7 @@ class TestStreaming:
         assert api.invoke(url_event("/fail")).split()[0]["statusCode"] == 500
         assert api.invoke(url_event()).split()[1] == b"hello "
 
+    @pytest.mark.long
     def test_an_application_that_fails_or_hangs_in_the_middle_costs_its_own_response(
         self, api: RuntimeAPI, start: Start
     ) -> None:

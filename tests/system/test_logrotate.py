@@ -21,6 +21,7 @@ LOGROTATE = shutil.which("logrotate", path=f"{os.environ['PATH']}:/usr/sbin:/sbi
 CONFIGURATION = ROOT / "deploy" / "logrotate" / "appserver"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(LOGROTATE is None, reason="needs logrotate (Debian: logrotate)")
 def test_no_line_is_lost_or_torn_by_logrotate(tmp_path: Path) -> None:
     logs = tmp_path / "log" / "shop"

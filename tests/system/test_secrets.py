@@ -96,6 +96,7 @@ def test_a_secret_in_a_file_reaches_tls_and_appears_nowhere_else(
     assert SECOND not in everything
 
 
+@pytest.mark.long
 def test_a_secret_in_the_environment_does_not_reach_the_application(start_server: StartServer, tmp_path: Path) -> None:
     environment = {"APPSERVER_TLS__KEY_PASSWORD": FIRST}
     server = start_server(settings(tmp_path), environment=environment)
@@ -104,6 +105,7 @@ def test_a_secret_in_the_environment_does_not_reach_the_application(start_server
     assert FIRST not in environments(server)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", [pytest.param("file", marks=pytest.mark.long), "environment"])
 def test_a_secret_of_a_logging_handler_is_shown_nowhere(start_server: StartServer, tmp_path: Path, way: str) -> None:
     mail = {"class": "logging.handlers.SMTPHandler", "mailhost": "127.0.0.1", "credentials": ["shop", SECOND]}

@@ -346,6 +346,7 @@ def test_stacks_show_trios_tasks(make: Callable[..., Server], tmp_path: Path) ->
             eventually(both_are_shown, "the tasks of the request are shown")
 
 
+@pytest.mark.long
 def test_a_blocked_loop_is_reported_with_the_application(make: Callable[..., Server]) -> None:
     with make(workers={"stall_report": 1, "stall_timeout": 2}) as server:
         with begun(server, "/block"):
@@ -353,6 +354,7 @@ def test_a_blocked_loop_is_reported_with_the_application(make: Callable[..., Ser
         eventually(lambda: server.request().status == 200, "another worker answers")
 
 
+@pytest.mark.long
 def test_a_preloaded_application(make: Callable[..., Server], loop: str) -> None:
     with make(loop, workers={"preload": True, "count": 2}) as server, ThreadPoolExecutor(8) as clients:
         assert {answer.text for answer in clients.map(server.request, ["/nurseries"] * 32)} == {"2470 said"}
@@ -401,6 +403,7 @@ def test_trio_has_to_be_installed(make: Callable[..., Server], tmp_path: Path) -
     assert "[trio]'" in ended.stderr
 
 
+@pytest.mark.long
 def test_an_application_of_trio_under_asyncio_is_told(make: Callable[..., Server]) -> None:
     site = "import trio\nasync def app(scope, receive, send):\n    await trio.sleep(0)\n"
     with make(site=site, app={"async_library": "asyncio"}) as server:

@@ -236,6 +236,7 @@ def test_the_command_says_what_becomes_of_it(start_server: StartServer) -> None:
     assert "cuont" in done.stderr
 
 
+@pytest.mark.long
 def test_another_version_takes_over(start_server: StartServer, site: Path) -> None:
     set_version(site, "1.0")
     server = start_server(environment=environment(site))

@@ -64,6 +64,7 @@ def test_what_does_not_import_is_not_served_and_its_repair_is(server: Server) ->
     assert server.request("/").text == "new"
 
 
+@pytest.mark.long
 def test_a_new_program_goes_on_watching(server: Server) -> None:
     server.signal(signal.SIGUSR2)
     server.log.wait_for("upgraded")

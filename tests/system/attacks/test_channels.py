@@ -137,6 +137,7 @@ def test_a_hostile_zygote_is_ended_and_its_workers_serve_on(
     assert server.reload()["result"] == "ok"
 
 
+@pytest.mark.long
 def test_a_worker_that_is_told_of_falsely_does_not_stay(start_server: StartServer) -> None:
     """A row of lies, one zygote after the other: each time a worker comes up in the end, and nothing is left behind."""
     server = start(start_server, preload=True)

@@ -224,6 +224,7 @@ def test_unix_sockets_never_lend_their_mode_and_owner_to_another_file(scene: Sce
     assert attacker.successes == 0
 
 
+@pytest.mark.long
 def test_the_pid_file_is_not_written_through_a_link_whose_name_was_guessed(scene: Scene) -> None:
     path = scene.theirs / "server.pid"
     pid = os.getpid()

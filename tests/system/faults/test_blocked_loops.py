@@ -82,6 +82,7 @@ def test_all_workers_blocked_at_once_are_all_replaced(start_server: StartServer,
         assert len(server.log.matching("worker stacks", worker_pid=pid)) == 1
 
 
+@pytest.mark.long
 def test_a_request_that_waits_longer_than_stall_timeout_is_not_touched(start_server: StartServer) -> None:
     # Not shorter: on a busy machine a worker may stand still for a second.
     server = start_server({"workers": {"count": 1, "stall_report": 3, "stall_timeout": 4}})

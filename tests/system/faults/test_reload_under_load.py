@@ -99,6 +99,7 @@ def test_ten_reloads_in_two_seconds_leak_nothing(start_server: StartServer, prel
     eventually(lambda: len(os.listdir(f"/proc/{server.pid}/fd")) <= before, "the master holds no more than before")
 
 
+@pytest.mark.long
 def test_a_reload_during_a_reload_comes_after_it(start_server: StartServer) -> None:
     server = start_server(faulty(TWO, reload={"linger": 0.5}), files=files())
     server.write("slow", "0.3")

@@ -64,6 +64,7 @@ def test_threads_that_nobody_can_stop_do_not_hold_up_the_stop(start_server: Star
     assert {record["exit_code"] for record in server.log.matching("worker exited")} == {0}
 
 
+@pytest.mark.long
 def test_threads_that_nobody_can_stop_do_not_hold_up_a_reload(start_server: StartServer) -> None:
     server = start_server(faulty({**SHORT, "count": 2}, reload={"linger": 0.2}), files=files())
     old = [worker.pid for worker in server.workers()]

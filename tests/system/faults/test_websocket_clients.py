@@ -138,6 +138,7 @@ def test_a_client_that_sends_small_messages_without_end(server: Server) -> None:
     assert sent < 64 * MIB
 
 
+@pytest.mark.long
 def test_a_flood_of_pings_whose_answers_nobody_reads(server: Server) -> None:
     with Rogue(server) as rogue:
         sent = push(rogue.socket, frame(PING, b"x" * 125) * 1000, 256 * MIB)
@@ -152,6 +153,7 @@ def test_fragments_without_end(server: Server) -> None:
         assert rogue.how_it_ended()["close_code"] == 1002
 
 
+@pytest.mark.long
 def test_fragments_without_end_and_without_haste(server: Server) -> None:
     with Rogue(server) as rogue:
         rogue.socket.settimeout(0.2)
