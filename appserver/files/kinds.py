@@ -1,7 +1,7 @@
-"""Kinds of files, for questions to which a place that this process may not look into answers no.
+"""Questions about paths that always have an answer.
 
-Those of pathlib raise PermissionError there before Python 3.14: a directory of root's that somebody is in who runs the program
-as another user, for one.
+Where this process may not look, in a directory of root's that somebody is in who runs the program as another user, say, the
+answer is no; the methods of pathlib raise PermissionError there before Python 3.14.
 """
 
 from __future__ import annotations
@@ -23,3 +23,11 @@ def is_directory(path: Path) -> bool:
 def is_regular(path: Path) -> bool:
     """Whether it is a regular file, or a link to one."""
     return os.path.isfile(path)  # noqa: PTH113
+
+
+def destination(path: Path) -> Path:
+    """Where the symbolic links of a path lead to; the path itself where somebody replaces them at this moment."""
+    try:
+        return Path(os.path.realpath(path))
+    except OSError:
+        return path

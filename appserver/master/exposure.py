@@ -15,6 +15,7 @@ from pathlib import Path
 
 import appserver
 from appserver.files import outsider
+from appserver.files.kinds import destination
 from appserver.settings import Loaded, Settings, UnixAddress
 
 RUNS = "and so have the server run anything with the master's privileges"
@@ -79,7 +80,7 @@ def _written(settings: Settings) -> Iterator[tuple[str, Path, str]]:
 
 def _exposure(name: str, path: Path, consequence: str, euid: int) -> Exposure | None:
     path = path.absolute()
-    written, real = path, Path(os.path.realpath(path))
+    written, real = path, destination(path)
     looked_at = [real] if consequence == RUNS else []  # what is run or read must not be changed in its place either
     for place in dict.fromkeys((*looked_at, *real.parents, *written.parents)):
         try:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from appserver.distribution import how_to_install
 from appserver.errors import SettingsError
-from appserver.files.kinds import exists, is_directory, is_regular
+from appserver.files.kinds import destination, exists, is_directory, is_regular
 from appserver.settings.address import TCPAddress, UnixAddress, parse_address
 from appserver.settings.env_file import read_env_file
 from appserver.settings.keys import Location, dotted
@@ -173,7 +173,7 @@ def _files(settings: Settings) -> Iterator[Finding]:
 
 def _shared_files(settings: Settings) -> Iterator[Finding]:
     """What is written, where another setting has a file already; the two logs may go to one."""
-    taken: dict[str, Location] = {}
+    taken: dict[Path, Location] = {}
     read: list[tuple[Location, Path | None]] = [
         (("app", "env_file"), settings.app.env_file),
         (("logging", "config_file"), settings.logging.config_file),
@@ -186,7 +186,7 @@ def _shared_files(settings: Settings) -> Iterator[Finding]:
     ]
     for location, path in read:
         if path is not None:
-            taken.setdefault(os.path.realpath(path), location)
+            taken.setdefault(destination(path), location)
     for location, path in (
         (("admin", "pid_file"), settings.admin.pid_file),
         (("admin", "control"), _control(settings)),
@@ -195,7 +195,7 @@ def _shared_files(settings: Settings) -> Iterator[Finding]:
     ):
         if path is None or not is_directory(path.parent) or (exists(path) and not is_regular(path)):
             continue  # it cannot be written, or is a device, which any number of them may have
-        other = taken.setdefault(os.path.realpath(path), location)
+        other = taken.setdefault(destination(path), location)
         if other != location and other != ("logging", "file"):
             yield Finding(location, f"already the file of {dotted(other)}", (other,))
 
