@@ -64,14 +64,30 @@ def record(server: Server) -> dict[str, Any]:
 
 
 def begin(server: Server, path: str, until: bytes = b"") -> socket.socket:
-    """Send a request, and read the beginning of its response."""
-    connection = server.address.connect()
-    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
-    received = b""
-    while until and until not in received:
-        piece = connection.recv(65536)
-        assert piece, received
-        received += piece
+    """Send a request, and read the beginning of its response, as soon as there is a place for it.
+
+    A client has its answer before the call of the application is over, and the place free.
+    """
+
+    def look() -> socket.socket | None:
+        connection = server.address.connect()
+        try:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+            received = b""
+            while until and until not in received and b" 503 " not in received:
+                piece = connection.recv(65536)
+                assert piece, received
+                received += piece
+        except BaseException:
+            connection.close()
+            raise
+        if b" 503 " in received:
+            connection.close()
+            return None
+        return connection
+
+    connection = eventually(look, f"there is a place for {path}")
+    assert connection is not None
     return connection
 
 
