@@ -46,7 +46,7 @@ class HTTP2Connection(HTTP2Link):
         super().__init__(service, Connection(self, service.http2, service.clock()))
         self.peer = peer
         self._begun: list[Carried] = []  # to be called when all that has arrived is read
-        # What applications are at work for although the stream has ended: see `abandon`.
+        # Applications are at work for these although the stream has ended: see `abandon`.
         self._abandoned: list[Exchange | Session] = []
 
     # The transport's side.
