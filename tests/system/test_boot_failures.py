@@ -30,7 +30,7 @@ def failed_start(
     """Start a server that ends by itself with `code`; what it said."""
     server = Server(directory, settings, **options).start()
     try:
-        assert server.wait_for_exit() == code
+        assert server.wait_for_exit(timeout=15) == code
         # A worker of which the master has not heard yet, when it kills the zygote, ends when its channel does.
         eventually(lambda: not server.processes(), "nothing is left")
         server.log.join(5)

@@ -70,7 +70,7 @@ def test_a_blocked_event_loop_does_not_hold_up_a_stop(start_server: StartServer)
         connection.sendall(b"GET /block/600 HTTP/1.1\r\nHost: test\r\n\r\n")
         [worker] = server.workers()
         eventually(lambda: _unread(server.address.port) == 0, "the worker has read the request")
-        assert server.stop() == 0
+        assert server.stop(timeout=10) == 0
     assert not processes.is_running(worker.pid)
 
 
@@ -119,12 +119,12 @@ class TestKilledMaster:
             server.signal(signal.SIGKILL)
             assert server.wait_for_exit() == -signal.SIGKILL
             stream.finish()
-        eventually(lambda: not server.processes(), "no orphan is left")
+        eventually(lambda: not server.processes(), "no orphan is left", timeout=5)
 
     def test_its_port_is_free_again(self, start_server: StartServer) -> None:
         server = start_server({"workers": {"count": 2}})
         server.signal(signal.SIGKILL)
-        eventually(lambda: not server.processes(), "no orphan is left")
+        eventually(lambda: not server.processes(), "no orphan is left", timeout=5)
         with socket.create_server((server.address.host, server.address.port)):
             pass
 
@@ -135,14 +135,14 @@ class TestKilledMaster:
             connection.sendall(b"GET /block/600 HTTP/1.1\r\nHost: test\r\n\r\n")
             eventually(lambda: _unread(server.address.port) == 0, "the worker has read the request")
             server.signal(signal.SIGKILL)
-            eventually(lambda: not server.processes(), "no orphan is left")
+            eventually(lambda: not server.processes(), "no orphan is left", timeout=10)
 
     def test_killed_with_its_zygote_nothing_stays_either(self, start_server: StartServer) -> None:
         server = start_server({"workers": {"count": 2}})
         [zygote] = server.zygotes()
         os.kill(zygote.pid, signal.SIGKILL)
         server.signal(signal.SIGKILL)
-        eventually(lambda: not server.processes(), "no orphan is left")
+        eventually(lambda: not server.processes(), "no orphan is left", timeout=5)
 
 
 def test_a_repeated_term_does_not_cut_a_graceful_stop_short(start_server: StartServer) -> None:

@@ -28,8 +28,9 @@ def test_a_thousand_dripping_clients_are_closed_in_time_and_disturb_nobody(start
         f"{100 * share:.0f} % of a processor used"
     )
     assert len(lasted) == CROWD
-    assert max(lasted) < HEADER_TIMEOUT + 20
-    # The goal is a p99 of twice that alone; on a busy machine the processor time tells.
+    assert max(lasted) < HEADER_TIMEOUT + 5
+    # The goal is twice; the crowd, too, is served by this machine, and needs some of it.
+    assert crowded < max(5 * alone, 0.1)
     assert share < 0.5
 
 

@@ -25,7 +25,7 @@ def test_a_request_longer_than_graceful_timeout_is_cut_and_blamed(start_server: 
         connection.sendall(b"GET /sleep/600 HTTP/1.1\r\nHost: test\r\n\r\n")
         assert server.request("/").text == "hello"  # on the only worker, behind the other request
         began = time.monotonic()
-        assert server.stop() == 0
+        assert server.stop(timeout=10) == 0
         seconds = time.monotonic() - began
     [blame] = server.log.matching("request cancelled")
     [draining] = server.log.matching("worker draining")
@@ -46,7 +46,7 @@ def test_an_application_that_ignores_its_cancellation_does_not_hold_up_the_stop(
     with Victims(server) as victims:
         victims.send("stubborn")
         began = time.monotonic()
-        assert server.stop() == 0
+        assert server.stop(timeout=15) == 0
         print(f"stopped after {time.monotonic() - began:.1f} s, graceful_timeout 1 s")
     [blame] = server.log.matching("request cancelled")
     assert blame["path"] == "/stubborn"
@@ -59,7 +59,7 @@ def test_threads_that_nobody_can_stop_do_not_hold_up_the_stop(start_server: Star
     for _ in range(10):
         assert server.request("/threads").text == "hello"
     began = time.monotonic()
-    assert server.stop() == 0
+    assert server.stop(timeout=10) == 0
     print(f"stopped after {time.monotonic() - began:.1f} s, with leaked threads")
     assert {record["exit_code"] for record in server.log.matching("worker exited")} == {0}
 
