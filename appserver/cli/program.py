@@ -63,7 +63,8 @@ def _open_standard_streams() -> None:
 def complain(error: AppserverError) -> None:
     """Print the error for people; the traceback, where there is one, is the application's."""
     lines = list(map(str, error.problems)) if isinstance(error, SettingsError) else [str(error)]
-    _print_error(getattr(error, "traceback", "") + "".join(f"appserver: {line}\n" for line in lines))
+    trace = getattr(error, "traceback", "").rstrip()
+    _print_error((f"{trace}\n" if trace else "") + "".join(f"appserver: {line}\n" for line in lines))
 
 
 def _print_error(text: str) -> None:
