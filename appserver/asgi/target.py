@@ -24,12 +24,14 @@ class Target:
 
     module: str
     attributes: tuple[str, ...]
+    setting: str = "app.target"
+    """The setting that names it, for the messages."""
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str, setting: str = "app.target") -> Self:
         """Take an import string apart; the settings hold that it is one."""
         module, _, attribute = text.partition(":")
-        return cls(module, tuple(attribute.split(".")))
+        return cls(module, tuple(attribute.split(".")), setting)
 
     def __str__(self) -> str:
         return f"{self.module}:{self.attribute}"
@@ -49,7 +51,9 @@ class Target:
             try:
                 found = getattr(found, name)
             except AttributeError as error:
-                raise self.failure(hints.missing_attribute(path, found, name, directory), error) from error
+                lines = hints.missing_attribute(path, found, name, directory)
+                # What else looks like an application there is no advice for anything else.
+                raise self.failure(lines if self.setting == "app.target" else lines[:1], error) from error
             except BaseException as error:
                 raise self.failure([f'"{path}", asked for "{name}", raises {describe(error)}'], error) from error
             path += f".{name}" if ":" in path else f":{name}"
@@ -58,7 +62,7 @@ class Target:
     def failure(self, lines: Sequence[str], error: BaseException | None = None) -> ApplicationImportError:
         """Make an error of `lines` that names this target, with the application's part in `error` as the traceback."""
         ours = error is None or not (application_frames(error) or isinstance(error, SyntaxError))
-        message = "\n  ".join([f'app.target = "{self}": {lines[0]}', *lines[1:]])
+        message = "\n  ".join([f'{self.setting} = "{self}": {lines[0]}', *lines[1:]])
         return ApplicationImportError(message, "" if error is None or ours else application_traceback(error))
 
     def _import(self, directory: Path) -> ModuleType:

@@ -15,9 +15,9 @@ def load_other(settings: Settings) -> Callable[[Any, Any], Any] | None:
     name = settings.on_lambda.other
     if name is None:
         return None
-    target = Target.parse(name)
+    target = Target.parse(name, "lambda.other")
     found: Any = target.load(find_directory(settings.app))
     if not callable(found):
-        raise target.failure(["lambda.other has to be a function of the event and the context"])
+        raise target.failure(["it has to be a function of the event and the context"])
     function: Callable[[Any, Any], Any] = found
     return function
