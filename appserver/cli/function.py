@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from appserver import signals
 from appserver.cli.options import Parser, application_parser, loader
+from appserver.errors import UsageError
+
+if TYPE_CHECKING:
+    from appserver.settings import Loaded
 
 
 def lambda_parser() -> Parser:
@@ -34,4 +39,17 @@ def serve_function(options: argparse.Namespace) -> int:
     handler = environ.get("_HANDLER", "")
     if options.target is None and not options.config and not environ.get("APPSERVER_CONFIG") and ":" in handler:
         options.target = handler
-    return run(loader(options, environ))
+    load = loader(options, environ)
+
+    def load_or_explain() -> Loaded:
+        try:
+            return load()
+        except UsageError as error:
+            if handler and ":" not in handler:
+                meant = ":".join(handler.rsplit(".", 1))
+                raise UsageError(
+                    f'{error}\nor, on Lambda, its Handler, with a colon: "{meant}" instead of "{handler}"'
+                ) from None
+            raise
+
+    return run(load_or_explain)
