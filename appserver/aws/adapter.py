@@ -239,7 +239,7 @@ class Adapter:
         variables = self.service.context.copy()
         variables.run(REQUEST_ID.set, invocation.request_id)
         variables.run(TRACE_ID.set, invocation.trace_id)
-        task = self.service.loop.create_task(_call(self._other, invocation), context=variables)
+        task = self.service.loop.create_task(_call(self._other, invocation, self.service.on_exit), context=variables)
         _, running = await asyncio.wait([task], timeout=self._time_is_up(invocation) - self.service.clock())
         if running:
             stack = describe_stack(task)
@@ -252,11 +252,21 @@ class Adapter:
         return result
 
 
-async def _call(other: Other, invocation: Invocation) -> Any:
-    if inspect.iscoroutinefunction(other):
-        return await other(invocation.event, invocation.context)
-    result = await asyncio.to_thread(other, invocation.event, invocation.context)
-    return await result if inspect.isawaitable(result) else result
+async def _call(other: Other, invocation: Invocation, on_exit: Callable[[], None]) -> Any:
+    """Call it. Raises EventError for what would end more than a task, so that Lambda hears of it."""
+    try:
+        if inspect.iscoroutinefunction(other):
+            return await other(invocation.event, invocation.context)
+        result = await asyncio.to_thread(other, invocation.event, invocation.context)
+        return await result if inspect.isawaitable(result) else result
+    except SystemExit as error:
+        on_exit()
+        raise EventError(f"lambda.other has called sys.exit({error.code!r})", "SystemExit") from error
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise EventError("lambda.other has let a CancelledError out, that of a task of its own", "Cancelled") from error
 
 
 def _check_size(service: Service, request: InvocationRequest) -> None:

@@ -27,6 +27,7 @@ from appserver.aws.adapter import Adapter, Invocation
 from appserver.aws.context import Context
 from appserver.aws.environment import Environment
 from appserver.aws.events.kind import MAX_ANSWER
+from appserver.aws.invocation import encode_json
 from appserver.aws.other import load_other
 from appserver.aws.runtime_api import Connection, ResponseStream
 from appserver.aws.starting import refuse_trio, start_up
@@ -37,8 +38,6 @@ from appserver.settings import Loaded, Settings
 from appserver.telemetry.access_log import AccessLog
 from appserver.telemetry.log_config import LogConfig, application_logging
 from appserver.telemetry.logs import LogOutput, configure, get_logger, handle_loop_exceptions
-
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 NAME = "appserver"
 """The name under which the runtime registers as an extension."""
@@ -202,7 +201,7 @@ class Runtime:
                 self._access_log.flush()
 
     async def _respond(self, connection: Connection, reply: Reply, answer: Any) -> Reply:
-        payload = _ENCODER.encode(answer).encode("utf-8", "replace")
+        payload = encode_json(answer)
         if len(payload) > MAX_ANSWER:
             raise EventError(
                 f"the answer has {len(payload)} octets, and Lambda takes {MAX_ANSWER}: send less, or stream it"
@@ -254,7 +253,7 @@ def _read_event(body: bytes) -> Any:
 
 def _details(error: Exception) -> dict[str, Any]:
     """The fields of a record about an error: the sentence of one of ours, the traceback of any other."""
-    if isinstance(error, EventError):
+    if isinstance(error, EventError) and error.__cause__ is None:
         return {"error": reports.kind_of(error), "reason": str(error)}
     return {"exc_info": error}
 

@@ -30,6 +30,16 @@ PRELUDE_END = bytes(8)
 HEAD_DELAY = 0.5
 """So long, in seconds, the head of a streamed response is held back for the first piece of its body."""
 
+MOST_ESCAPED = 6
+"""So many octets of JSON one octet of a body takes at most; half of what is allowed is left to the head."""
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
+def encode_json(answer: Any) -> bytes:
+    """An answer as Lambda is given it. Raises TypeError and ValueError for what JSON does not hold."""
+    return _ENCODER.encode(answer).encode("utf-8", "replace")
+
 
 class Stream(Protocol):
     """Where a streamed response goes."""
@@ -147,8 +157,9 @@ class Buffered(Carrier):
         pieces = self._pieces
         body = b"" if self.bodiless else pieces[0] if len(pieces) == 1 else b"".join(pieces)
         answer = self._kind.write(self._event, self.status, fields[1:], body, self._options)
-        if len(answer["body"]) > self._kind.max_body:
-            self._too_large(len(answer["body"]))
+        limit = self._kind.limit(self._event)
+        if len(body) * MOST_ESCAPED > limit // 2 and (length := len(encode_json(answer))) > limit:
+            self._too_large(length, limit)
         else:
             self.answer = answer
             self._finish(DONE, self.status, None)
@@ -163,14 +174,13 @@ class Buffered(Carrier):
         self.answer = self._kind.write(self._event, error.status, head[1:], body, self._options)
         self._finish(phase, error.status, outcome)
 
-    def _too_large(self, size: int) -> None:
-        limit = self._kind.max_body
+    def _too_large(self, size: int, limit: int) -> None:
         self._service.logger.error(
             "response too large",
             method=self.exchange.request.method,
             path=self.exchange.request.path,
             size=size,
-            detail=f"a {self._kind.name} takes {limit} octets of text or base64 from a function",
+            detail=f"a {self._kind.name} takes {limit} octets of JSON from a function, headers and all",
             advice="answer with a link to the content, or stream it (lambda.streaming)",
             **self.exchange.identity(),
         )

@@ -100,7 +100,6 @@ EXPECTED: dict[str, dict[str, tuple[Any, Any]]] = {
         "isBase64Encoded": (None, False),
         "headers": (..., ...),  # all cookies
         "seen.headers": (..., ...),  # all cookies
-        "seen.server": (..., ...),  # 80 is the port of http only
     },
 }
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from appserver.testing import serve
+from tests.support.server import PYTHONPATH
 from tests.support.waiting import eventually
 
 PREFIX = "/2018-06-01/runtime"
@@ -204,6 +205,7 @@ class Function:
         self._log = directory / "log"
         variables = {name: value for name, value in os.environ.items() if not name.startswith(("APPSERVER_", "AWS_"))}
         variables |= {"AWS_LAMBDA_RUNTIME_API": api.address, "AWS_LAMBDA_FUNCTION_NAME": "test", **(environment or {})}
+        variables |= {"PYTHONPATH": PYTHONPATH}  # this tree, and not the one that is installed
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "appserver", "lambda", *(arguments or ("main:app",))],

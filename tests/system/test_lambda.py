@@ -109,6 +109,10 @@ async def meet(scope, body, send):
 def other(event, context):
     if event.get("fail"):
         raise KeyError("on purpose")
+    if event.get("exit"):
+        raise SystemExit(3)
+    if event.get("cancel"):
+        raise asyncio.CancelledError
     return {"records": len(event["Records"]), "id": context.aws_request_id}
 """
 
@@ -352,6 +356,10 @@ class TestFailures:
         outcome = api.invoke({"fail": True})
         assert outcome.json()["errorType"] == "Function.KeyError"
         assert "on purpose" in function.wait_for_record("invocation failed")["exception"]
+        assert api.invoke({"cancel": True}).json()["errorType"] == "Function.Cancelled"
+        assert api.invoke({"exit": True}).json()["errorType"] == "Function.SystemExit"
+        assert function.wait() == 0
+        assert "raise SystemExit(3)" in function.records("invocation failed")[-1]["exception"]
 
 
 class TestStart:
@@ -370,6 +378,12 @@ class TestStart:
         assert api.init_error["errorType"] == kind
         assert words in api.init_error["errorMessage"]
         assert words in function.text
+        assert any(line.startswith("appserver: ") for line in function.text.splitlines())
+
+    def test_a_handler_with_a_dot_is_explained(self, api: RuntimeAPI, start: Start) -> None:
+        function = start("--log-level", "info", _HANDLER="main.app")
+        assert function.wait() == 2
+        assert '"main:app" instead of "main.app"' in api.init_error["errorMessage"]
 
     def test_a_start_up_that_hangs_is_cut_off_and_shown(self, api: RuntimeAPI, start: Start) -> None:
         site = "import asyncio\nasync def app(scope, receive, send):\n    await asyncio.Event().wait()\n"

@@ -7,7 +7,7 @@ from typing import Any
 
 from appserver.aws.events.answer import joined_and_cookies, wanted, with_body
 from appserver.aws.events.kind import MAX_ANSWER, Options
-from appserver.aws.events.request import InvocationRequest, make_request, malformed, read_body, table
+from appserver.aws.events.request import InvocationRequest, make_request, malformed, read_body, read_query, table
 from appserver.http.fields import Fields
 
 
@@ -17,21 +17,19 @@ class GatewayV2:
     `rawPath` begins with the stage, unless that is `$default`.
     """
 
-    max_body = MAX_ANSWER
-
     def __init__(self, name: str, *, streams: bool) -> None:
         self.name = name
         self.streams = streams
 
+    def limit(self, event: dict[str, Any]) -> int:  # noqa: ARG002 - the form of a kind
+        return MAX_ANSWER
+
     def read(self, event: dict[str, Any], options: Options) -> InvocationRequest:
         http = table(table(event, "requestContext"), "http")
-        query = event.get("rawQueryString") or ""
-        if not isinstance(query, str):
-            raise malformed("rawQueryString has to be text")
         return make_request(
             http.get("method"),
             event.get("rawPath") or http.get("path") or "/",
-            query.encode("ascii", "backslashreplace"),
+            read_query(event, "rawQueryString"),
             self._headers(event),
             read_body(event),
             client=http.get("sourceIp") or "",

@@ -43,8 +43,9 @@ class Kind(Protocol):
     name: str
     streams: bool
     """Whether it can take a response piece by piece."""
-    max_body: int
-    """So long a body, as it stands in the answer, is taken at most."""
+
+    def limit(self, event: dict[str, Any]) -> int:
+        """How many octets of JSON an answer to this event may have."""
 
     def read(self, event: dict[str, Any], options: Options) -> InvocationRequest:
         """Make a request of an event. Raises EventError for one that is not as documented, and RequestError (a status)."""

@@ -13,6 +13,8 @@ from appserver.http.fields import Fields
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
+MAX_ANSWER_OF_TARGET = 1024 * 1024
+
 
 class LoadBalancer:
     """Parameters of the query arrive as they were sent, and are put together as they are.
@@ -23,12 +25,14 @@ class LoadBalancer:
 
     name = "load balancer"
     streams = False
-    max_body = 1024 * 1024
+
+    def limit(self, event: dict[str, Any]) -> int:  # noqa: ARG002 - the form of a kind
+        return MAX_ANSWER_OF_TARGET
 
     def read(self, event: dict[str, Any], options: Options) -> InvocationRequest:
         pairs = many(table(event, "queryStringParameters"), table(event, "multiValueQueryStringParameters"))
         query = "&".join(
-            f"{quote(str(name), QUERY_SAFE)}={quote('' if value is None else str(value), QUERY_SAFE + '=')}"
+            f"{quote(str(name), QUERY_SAFE, errors='replace')}={quote('' if value is None else str(value), QUERY_SAFE + '=', errors='replace')}"
             for name, value in pairs
         )
         return make_request(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import string
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -33,6 +34,10 @@ _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]++")
 # Characters that may stand in a path as they are (RFC 3986 section 3.3), and "%", which begins what is encoded already.
 _PATH_SAFE = "/%!$&'()*+,;=:@-._~"
 _PLAIN_PATH = re.compile(r"/[/%!$&'()*+,;=:@\-._~0-9A-Za-z]*+")
+
+# The same for a query as a whole (section 3.4), with what is sent there although it may not stand there.
+_QUERY_SAFE = string.punctuation.replace("#", "")
+_PLAIN_QUERY = re.compile(r'[!"$-~]*+')
 
 # The names of fields, as events write them: in lower case, and their kinds. Filled within bounds.
 _names: dict[str, tuple[bytes, int]] = {}
@@ -74,11 +79,12 @@ def make_request(
     *,
     client: Any,
     base_path: str = "",
+    scheme: str | None = None,
 ) -> InvocationRequest:
     """Put a request together. Raises EventError for what is missing, and RequestError for what no HTTP request may have.
 
     `path` may be percent-encoded or not: which of the two it is differs among the gateways, and nothing says so. `client` is
-    None for a load balancer, which says it in a header.
+    None for a load balancer, which says it in a header, as most gateways do with the `scheme`.
     """
     request = InvocationRequest()
     if not isinstance(method, str) or not isinstance(path, str):
@@ -87,7 +93,7 @@ def make_request(
         raise bad_request("the method is not a token")
     request.method = method
     if not _PLAIN_PATH.fullmatch(path):
-        path = quote(path if path.startswith("/") else f"/{path}", safe=_PATH_SAFE)
+        path = quote(path if path.startswith("/") else f"/{path}", _PATH_SAFE, errors="replace")
     request.target = path.encode() + b"?" + query if query else path.encode()
     request.split_target()
     request.http_version = "1.1"
@@ -99,7 +105,7 @@ def make_request(
     request.trace_id = request.extra = None
     request.root_path = base_path if base_path and f"{request.path}/".startswith(f"{base_path}/") else ""
     said = _take_fields(request, headers, len(body))
-    request.scheme = "http" if said.get(b"x-forwarded-proto") == b"http" else "https"
+    request.scheme = scheme or ("http" if said.get(b"x-forwarded-proto") == b"http" else "https")
     request.server = _server(request, said)
     request.client = None
     if client is None:
@@ -190,6 +196,14 @@ def _read_server(authority: bytes | None, said: bytes | None, scheme: str) -> tu
 def malformed(why: str) -> EventError:
     """The error for an event that is not as its trigger makes it."""
     return EventError(f"the event is not as documented: {why}", "MalformedEvent")
+
+
+def read_query(event: Mapping[str, Any], name: str) -> bytes:
+    """A query that stands there as it was sent; what no query may have is percent-encoded. Raises EventError."""
+    query = event.get(name) or ""
+    if type(query) is not str:
+        raise malformed(f"{name} has to be text")
+    return (query if _PLAIN_QUERY.fullmatch(query) else quote(query, _QUERY_SAFE, errors="replace")).encode()
 
 
 def table(event: Mapping[str, Any], name: str) -> dict[str, Any]:

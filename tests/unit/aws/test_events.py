@@ -106,6 +106,30 @@ class TestHTTPAPI:
         assert read(events.FUNCTION_URL).body == "zażółć".encode()
 
 
+class TestQueries:
+    """ASGI's query_string is percent-encoded. What the client has sent as it stands there is left alone."""
+
+    @pytest.mark.parametrize(
+        ("sent", "query"),
+        [
+            ("name=ü&x=a b#c", b"name=%C3%BC&x=a%20b%23c"),
+            ("a[]=1&b={x}|y&c=%zz%&d=+%20&e==\"'<>", b"a[]=1&b={x}|y&c=%zz%&d=+%20&e==\"'<>"),
+            ("a=\r\nb\x00", b"a=%0D%0Ab%00"),
+            ("a=\ud800", b"a=?"),
+        ],
+    )
+    def test_what_no_query_may_have_is_encoded(self, sent: str, query: bytes) -> None:
+        assert read(changed(events.HTTP, rawQueryString=sent)).query_string == query
+        event = copy.deepcopy(events.EDGE)
+        event["Records"][0]["cf"]["request"]["querystring"] = sent
+        assert read(event).query_string == query
+
+    def test_half_a_character_is_no_error_of_the_function(self) -> None:
+        """JSON can hold what UTF-8 cannot."""
+        assert read(changed(events.HTTP, rawPath="/\ud800")).raw_path == b"/%3F"
+        assert read(changed(events.BALANCER, queryStringParameters={"\ud800": "\ud800"})).query_string == b"?=?"
+
+
 class TestBasePath:
     OPTIONS = Options("/prod")
 
@@ -159,6 +183,7 @@ class TestEdge:
         assert (request.method, request.target, request.body) == ("POST", b"/picture.jpg?size=large", b"hello")
         assert request.client == ("2001:db8::1", 0)
         assert request.scheme == "http"
+        assert request.server == ("d111111abcdef8.cloudfront.net", 80)
         assert [value for name, value in request.headers if name == b"cookie"] == [b"a=1", b"b=2"]
 
     def test_a_body_that_was_cut_off_is_refused(self) -> None:
@@ -187,6 +212,18 @@ class TestEdge:
             "body": "x",
             "bodyEncoding": "text",
         }
+
+    def test_an_answer_without_a_body_says_nothing_of_one(self) -> None:
+        """CloudFront answers 502 to a 204 that has a body."""
+        assert write(events.EDGE, b"").keys() == {"status", "statusDescription", "headers"}
+
+    @pytest.mark.parametrize(("trigger", "limit"), [("viewer-request", 40 * 1024), ("origin-request", 1024 * 1024)])
+    def test_the_limit_is_that_of_the_trigger(self, trigger: str, limit: int) -> None:
+        event = copy.deepcopy(events.EDGE)
+        event["Records"][0]["cf"]["config"]["eventType"] = trigger
+        kind = recognise(event)
+        assert kind is not None
+        assert kind.limit(event) == limit
 
 
 class TestBodies:

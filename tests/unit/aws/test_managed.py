@@ -189,11 +189,52 @@ def test_custom_handlers_of_mangum() -> None:
     assert handler(events.HTTP, Context())["statusCode"] == 200
 
 
+@pytest.mark.parametrize(
+    ("event", "size", "status"),
+    [
+        (events.REST, 6_000_000, 200),
+        (events.REST, 6_400_000, 500),
+        (events.BALANCER, 1_000_000, 200),
+        (events.BALANCER, 1_060_000, 500),
+    ],
+)
+@pytest.mark.parametrize(("character", "octets"), [("x", 1), ('"', 2), ("ü", 2), ("\x01", 6)])
+def test_what_is_limited_is_the_json_of_an_answer(
+    event: dict[str, Any], size: int, status: int, character: str, octets: int
+) -> None:
+    """Quotes and control characters take more room in it than in the response, and text has more octets than characters."""
+
+    async def answer(scope: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": character.encode() * (size // octets)})
+
+    assert appserver.aws.handler(Application(answer))(event, Context())["statusCode"] == status
+
+
 def test_events_of_others() -> None:
     handler = appserver.aws.handler(Application(), other=lambda event, context: {"seen": event["x"]})
     assert handler({"x": 1}, Context()) == {"seen": 1}
     with pytest.raises(EventError, match=r"lambda\.other"):
         appserver.aws.handler(Application())({"x": 1}, Context())
+
+
+async def cancelled(event: Any, context: Any) -> None:
+    sleep = asyncio.create_task(asyncio.sleep(60))
+    sleep.cancel()
+    await sleep
+
+
+@pytest.mark.parametrize(
+    ("other", "kind", "words"),
+    [(lambda event, context: sys.exit(3), "SystemExit", r"sys\.exit\(3\)"), (cancelled, "Cancelled", "CancelledError")],
+)
+def test_a_function_of_others_that_ends_more_than_itself(other: Any, kind: str, words: str) -> None:
+    """Lambda gets an error of the function, and not an environment that ends without a word."""
+    handler = appserver.aws.handler(Application(), other=other)
+    with pytest.raises(EventError, match=words) as caught:
+        handler({"x": 1}, Context())
+    assert caught.value.kind == kind
+    assert handler(events.FUNCTION_URL, Context())["statusCode"] == 200
 
 
 @pytest.fixture
@@ -225,8 +266,9 @@ def test_the_argument_goes_before_the_function_of_the_settings() -> None:
 @pytest.mark.parametrize("name", ["missing_for_sure:answer", "json:missing", "json:__name__"])
 def test_a_function_of_the_settings_that_is_none(name: str) -> None:
     named: dict[str, Any] = {"lambda": {"other": name}}
-    with pytest.raises(ApplicationImportError):
+    with pytest.raises(ApplicationImportError, match=f'^lambda.other = "{name}": ') as caught:
         appserver.aws.handler(Application(), **named)
+    assert "application" not in str(caught.value).removeprefix("lambda.other")
 
 
 def test_the_variables_of_the_environment_file_are_set(
