@@ -56,6 +56,9 @@ class Lexer(Protocol):
 
 Octets = bytes | bytearray
 
+IGNORE_LIMIT = 64 * 1024
+"""So many octets behind the last request are read and ignored, before the connection is not read any more."""
+
 
 class Parser:
     """The requests of one connection.
@@ -100,14 +103,20 @@ class Parser:
         self._target_at = 0  # where in it the target begins; 0: not known yet, -1: the target is complete
         self._skipped = False  # the empty line that may stand before a request has been there
         self._persistent = True  # another request may follow the present one
-        self._left = 0  # octets of a body of known length that are still to come
+        self._left = (
+            0  # octets of a body of known length that are still to come; behind the last request, those ignored
+        )
         self._chunks: ChunkedDecoder | None = None
         self._eof = False
 
     @property
     def idle(self) -> bool:
-        """Whether the last request is complete and no octet of a next one has arrived."""
-        return not self._rest and self._read is Parser._read_head
+        """Whether the last request is complete and no octet of a next one has arrived: it is worth reading on.
+
+        If none may follow, it is as long as what is ignored is little, for a client that leaves shows only where it is read.
+        """
+        read = self._read
+        return not self._rest and (read is Parser._read_head or (read is Parser._ignore and self._left <= IGNORE_LIMIT))
 
     def feed(self, data: bytes) -> None:
         """Parse what has arrived and call the handler; raises RequestError."""
@@ -271,7 +280,8 @@ class Parser:
     def _wait(self, _data: Octets, position: int) -> int:
         return position
 
-    def _ignore(self, data: Octets, _position: int) -> int:
+    def _ignore(self, data: Octets, position: int) -> int:
+        self._left += len(data) - position
         return len(data)
 
     def _end_request(self) -> None:

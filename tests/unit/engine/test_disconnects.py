@@ -67,12 +67,15 @@ class TestVanishing:
             expected.insert(0, {"type": "http.request", "body": b"half ", "more_body": True})
         assert application.messages == expected
 
-    def test_behind_the_body_the_application_hears_of_it(self) -> None:
+    @pytest.mark.parametrize("fields", [(), ("Connection: close",)])
+    def test_behind_the_body_the_application_hears_of_it(self, fields: tuple[str, ...]) -> None:
+        """Which it does only if the connection is read meanwhile, also where no other request may follow."""
         application = Recorder()
 
         async def scenario() -> None:
             client = World(application).connect()
-            await client.send(request())
+            await client.send(request("/", "GET", *fields))
+            assert client.transport.reading
             await client.vanish()
 
         run(scenario)

@@ -8,7 +8,7 @@ from appserver.errors import RequestError
 from appserver.http.limits import Limits
 from appserver.http1.grammar import Lexed
 from appserver.http1.lexer_httptools import HttptoolsLexer
-from appserver.http1.parser import Parser
+from appserver.http1.parser import IGNORE_LIMIT, Parser
 from tests.unit.http1.corpus import BAD, CASES, CHUNKED, GET, GOOD, NEXT, POST, UPGRADE, Bad, Good
 from tests.unit.http1.recorder import BACKENDS, Recorder, make_parser, octets, outcome
 
@@ -281,6 +281,17 @@ class TestIdle:
         parser = make_parser(backend, Recorder(), Limits())
         parser.feed(data)
         assert parser.idle
+
+    @pytest.mark.parametrize("data", [GET + b"Connection: close\r\n\r\n", b"GET / HTTP/1.0\r\n\r\n"])
+    def test_it_is_idle_behind_the_last_request_until_too_much_follows(self, backend: str, data: bytes) -> None:
+        parser = make_parser(backend, Recorder(), Limits())
+        parser.feed(data)
+        assert parser.idle
+        parser.feed(b"x" * IGNORE_LIMIT)
+        assert parser.idle
+        parser.feed(b"x")
+        assert not parser.idle
+        parser.eof()
 
     @pytest.mark.parametrize(
         "data", [b"G", NEXT[:-1], POST + b"Content-Length: 1\r\n\r\n", CHUNKED, CHUNKED + b"0\r\n"]
