@@ -285,12 +285,11 @@ class TestIdle:
     @pytest.mark.parametrize("data", [GET + b"Connection: close\r\n\r\n", b"GET / HTTP/1.0\r\n\r\n"])
     def test_it_is_idle_behind_the_last_request_until_too_much_follows(self, backend: str, data: bytes) -> None:
         parser = make_parser(backend, Recorder(), Limits())
-        parser.feed(data)
-        assert parser.idle
-        parser.feed(b"x" * IGNORE_LIMIT)
-        assert parser.idle
-        parser.feed(b"x")
-        assert not parser.idle
+        idle = []
+        for octets in (data, b"x" * IGNORE_LIMIT, b"x"):
+            parser.feed(octets)
+            idle.append(parser.idle)
+        assert idle == [True, True, False]
         parser.eof()
 
     @pytest.mark.parametrize(
