@@ -383,10 +383,10 @@ class Connection(Link):
 
     def refuse(self, error: RequestError, outcome: str) -> None:
         exchange, encoder = self.exchange, self._encoder
-        method = "GET"
         if exchange is not None:
             method = exchange.request.method
         else:
+            method = "HEAD" if self._parser.begins_with_head else "GET"
             encoder.id_field = b""  # that of an earlier request
         encoder.begin(method, "1.1", keep_alive=False)
         self.write(b"".join(error_response(encoder, error)))

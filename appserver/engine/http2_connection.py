@@ -164,11 +164,11 @@ class HTTP2Connection(HTTP2Link):
         self._begun.append(stream.carrier)
         return True
 
-    def on_unservable(self, stream: Stream, error: RequestError) -> None:
+    def on_unservable(self, stream: Stream, error: RequestError, method: str) -> None:
         self._uncounted += 1
         lifecycle.note_refusal(self._service, error, self.peer.address, None)
-        head, body = error_response(self._service.defaults, error, "GET", b"")
-        self.http2.send_head(stream, head)
+        head, body = error_response(self._service.defaults, error, method, b"")
+        self.http2.send_head(stream, head, end=not body)
         self.http2.send_data(stream, body, end=True)
 
     def on_data(self, stream: Stream, data: bytes) -> None:

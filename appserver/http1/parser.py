@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from appserver.errors import Problem, SettingsError
+from appserver.errors import Problem, RequestError, SettingsError
 from appserver.http.fields import bad_request
 from appserver.http.limits import Limits
 from appserver.http.request import Request
@@ -110,6 +110,11 @@ class Parser:
         self._eof = False
 
     @property
+    def begins_with_head(self) -> bool:
+        """Whether the request that is incomplete, or was refused before `on_head`, has the method HEAD."""
+        return self._rest[self._position : self._position + 5] == b"HEAD "
+
+    @property
     def idle(self) -> bool:
         """Whether the last request is complete and no octet of a next one has arrived: it is worth reading on.
 
@@ -140,7 +145,11 @@ class Parser:
         size = len(data)
         while position < size:
             before = position
-            position = self._read(self, data, position)
+            try:
+                position = self._read(self, data, position)
+            except RequestError:
+                self._rest, self._position = bytes(data[position : position + 5]), 0  # for `begins_with_head`
+                raise
             if position == before:
                 self._rest, self._position = data, position
                 return

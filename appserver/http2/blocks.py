@@ -145,7 +145,8 @@ class Blocks(Control):
         stream.received = len(block) + HEADER_SIZE
         if known is None:
             assert error is not None
-            self._handler.on_unservable(stream, error)
+            method = next((value for name, value in fields if name == b":method"), b"")
+            self._handler.on_unservable(stream, error, method.decode("latin-1"))
             return
         request, priority = known
         stream.body_left = request.content_length

@@ -16,8 +16,8 @@ class Handler(Protocol):
     def on_request(self, stream: Stream, request: Request, *, complete: bool) -> None:
         """A request; its body is to come unless it is `complete`."""
 
-    def on_unservable(self, stream: Stream, error: RequestError) -> None:
-        """A request that cannot be served, and has to be answered; no application is to see it."""
+    def on_unservable(self, stream: Stream, error: RequestError, method: str) -> None:
+        """A request with this `method` that cannot be served, and has to be answered; no application is to see it."""
 
     def on_data(self, stream: Stream, data: bytes) -> None:
         """Octets of a body, never none."""

@@ -954,6 +954,11 @@ class TestViolations:
             client = await HTTP2Client(world).begin()
             answer = client.answers[await client.request(headers, path=path)]
             assert (answer.status, answer.ended) == (status, True)
+            size = len(answer.body)
+            assert size > 0
+            answer = client.answers[await client.request(headers, method="HEAD", path=path)]
+            assert (answer.status, answer.ended, answer.body) == (status, True, b""), "RFC 9110 section 9.3.2"
+            assert int(dict(answer.headers)[b"content-length"]) == size
             assert (await client.get()).status == 200
 
         run(scenario)

@@ -52,6 +52,35 @@ class TestSizes:
 
         run(scenario)
 
+    @pytest.mark.parametrize("parser", PARSERS)
+    @pytest.mark.parametrize(
+        "octets",
+        [
+            request("/" + "a" * 100, "HEAD"),
+            request("/" + "a" * 100, "HEAD")[:60],
+            request("/", "GET") + request("/" + "a" * 100, "HEAD"),
+            b"\r\n" + request("/", "HEAD", "Host: another"),
+            request("/", "HEAD", "Transfer-Encoding: gzip"),
+            request("/", "HEAD", "Expect: much"),
+            request("/", "HEAD", "Content-Length: 6"),
+            request("/", "HEAD", "Content-Length: 6")[:-10],
+        ],
+    )
+    @pytest.mark.parametrize("size", [1, 10_000])
+    def test_the_answer_to_head_has_no_body_whatever_is_wrong(self, parser: Any, octets: bytes, size: int) -> None:
+        async def scenario() -> None:
+            world = World(silent, HTTPSettings(parser=parser, max_target_size=10, max_body_size=4))
+            client = world.connect()
+            for start in range(0, len(octets), size):
+                await client.send(octets[start : start + size])
+            client.connection.eof_received()
+            answers = client.transport.octets.split(b"HTTP/1.1 ")[1:]
+            assert answers[-1][:1] in b"45"
+            assert answers[-1].endswith(b"\r\n\r\n"), "nothing follows the head (RFC 9110 section 9.3.2)"
+            assert b"content-length: 0\r\n" not in answers[-1]
+
+        run(scenario)
+
     def test_what_is_just_not_too_large_is_served(self) -> None:
         async def scenario() -> None:
             client = World(echo, HTTPSettings(max_body_size=5, max_target_size=2, max_headers=2)).connect()

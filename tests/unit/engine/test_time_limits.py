@@ -41,6 +41,11 @@ class TestClientsThatSendNothing:
             assert client.response().status == 408
             assert rejected(world) == {"header_timeout": 1}
             assert "http.header_timeout" in world.log.of("request refused")[0]["detail"]
+            client = world.connect()
+            await client.send(b"HEAD / HTTP/1.1\r\n")
+            await world.pass_time(11)
+            assert client.transport.octets.startswith(b"HTTP/1.1 408 ")
+            assert client.transport.octets.endswith(b"\r\n\r\n"), "no body for HEAD (RFC 9110 section 9.3.2)"
 
         run(scenario)
 

@@ -120,7 +120,7 @@ class Client:
         self.requests[stream.id] = request
         self.events.append(("request", stream.id, complete))
 
-    def on_unservable(self, stream: Stream, error: RequestError) -> None:
+    def on_unservable(self, stream: Stream, error: RequestError, method: str) -> None:
         self.streams[stream.id] = stream
         self.events.append(("unservable", stream.id, error.status))
 
