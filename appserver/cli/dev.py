@@ -22,6 +22,7 @@ from appserver import signals
 from appserver.cli.options import Parser, application_parser, loader
 from appserver.cli.sources import require_watchfiles, watch_sources
 from appserver.errors import AppserverError
+from appserver.inprocess.arguments import USED_OF_WORKERS
 from appserver.settings import SECRET_VARIABLES, AppSettings, Loaded, Settings, read_env_file
 from appserver.telemetry.logs import configure, get_logger
 
@@ -35,10 +36,6 @@ AGAIN = "dev-again"
 _DEFAULTS = {"logging.format": "console", "access_log.format": "console"}
 # What is for a master with its workers, and for AWS Lambda.
 _UNUSED_SECTIONS = {"admin", "lambda", "metrics", "reload", "shutdown"}
-_USED_OF_WORKERS = {
-    *("loop", "boot_timeout", "graceful_timeout", "lifespan_timeout", "end_event_streams"),
-    *("max_connections", "max_concurrency", "queue_size", "queue_timeout"),
-}
 
 
 @dataclass(slots=True)
@@ -70,6 +67,7 @@ def develop_again(arguments: Sequence[str]) -> int:
 
 
 def _develop(options: argparse.Namespace, arguments: Sequence[str], state: State) -> int:  # noqa: RET503 - exec
+    from appserver.master.activation import Activation
     from appserver.master.configuration import python
     from appserver.master.handover import ListenerRecord, set_inheritable
     from appserver.master.listeners import ListenerSet
@@ -78,7 +76,8 @@ def _develop(options: argparse.Namespace, arguments: Sequence[str], state: State
     environ = dict(os.environ)
     read = _with_defaults(loader(options, environ))
     loaded = read()
-    listeners = ListenerSet(records=[ListenerRecord(**record) for record in state.listeners])
+    activation = Activation.of(environ, os.getpid())
+    listeners = ListenerSet(activation, [ListenerRecord(**record) for record in state.listeners])
     set_inheritable([record.fd for record in listeners.records()], False)
     changed = None
     try:
@@ -89,7 +88,7 @@ def _develop(options: argparse.Namespace, arguments: Sequence[str], state: State
     if changed is None:
         return 0
     records = listeners.records()
-    set_inheritable([record.fd for record in records], True)
+    set_inheritable([*(record.fd for record in records), *listeners.passed()], True)
     left = State([dataclasses.asdict(record) for record in records], changed, time.monotonic())
     command = python("appserver", AGAIN, json.dumps(dataclasses.asdict(left)), *arguments)
     os.execve(command[0], command, environ)
@@ -100,7 +99,6 @@ def _live(loaded: Loaded, read: Callable[[], Loaded], listeners: ListenerSet, st
     from appserver.engine.listener import Listener
     from appserver.inprocess.development import Development
     from appserver.master.certificates import Certificates
-    from appserver.tls import ServerTLS
     from appserver.worker.ending import run_exit_functions
     from appserver.worker.process import loop_factory
 
@@ -108,7 +106,14 @@ def _live(loaded: Loaded, read: Callable[[], Loaded], listeners: ListenerSet, st
     output = configure(settings.logging, process="dev")
     output.start_writer()
     loop = loop_factory(settings.workers.loop)()
-    loop.add_signal_handler(signal.SIGUSR1, output.reopen)
+    development: Development | None = None
+
+    def reopen_logs() -> None:
+        output.reopen()
+        if development is not None:
+            development.reopen_logs()
+
+    loop.add_signal_handler(signal.SIGUSR1, reopen_logs)
     signals.unblock()
     try:
         if not state.listeners and (keys := unused(loaded)):
@@ -125,9 +130,7 @@ def _live(loaded: Loaded, read: Callable[[], Loaded], listeners: ListenerSet, st
                 for grant in listeners.grants(settings.listeners)
             ],
             listeners.urls(settings.listeners),
-            None
-            if certificates is None
-            else ServerTLS(settings.tls, certificates.material, http2=settings.http2.enabled),
+            certificates,
             changed=state.changed,
             began=state.began,
         )
@@ -146,14 +149,19 @@ def unused(loaded: Loaded) -> list[str]:
 
 def _is_used(key: str) -> bool:
     section, _, name = key.partition(".")
-    return name in _USED_OF_WORKERS if section == "workers" else section not in _UNUSED_SECTIONS
+    return name in {*USED_OF_WORKERS, "loop"} if section == "workers" else section not in _UNUSED_SECTIONS
 
 
 def prepare_environment(app: AppSettings) -> None:
-    """Make this process's environment the application's, which has the variables of its file and no secrets of the settings.
+    """Make this process's environment the application's, which is the same as in production.
 
+    It has the variables of `app.env_file`, no secrets of the settings, and nothing that systemd says to the server alone.
     Raises SettingsError when the file cannot be read.
     """
+    from appserver.master.configuration import NOT_PASSED_ON
+
+    for name in NOT_PASSED_ON:
+        os.environ.pop(name, None)
     if app.env_file is not None:
         os.environ.update(read_env_file(app.env_file))
     for name in SECRET_VARIABLES:
@@ -161,9 +169,11 @@ def prepare_environment(app: AppSettings) -> None:
 
 
 def _changed(names: list[str], read: Callable[[], Loaded], change: Callable[[list[str]], None]) -> None:
-    """Pass a change on, unless the settings are broken: then what runs goes on, and the log says why."""
+    """Pass a change on, unless the settings, or certificates, are broken: then what runs goes on, and the log says why."""
+    from appserver.master.certificates import Certificates
+
     try:
-        read()
+        Certificates.of(read())
     except AppserverError as error:
         get_logger("appserver.dev").error("settings refused", reason=str(error), advice="the old ones go on")
     else:

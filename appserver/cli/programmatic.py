@@ -22,8 +22,9 @@ def run(
 
     Named as "module:attribute", the application is served as by the command, by a master with `workers` processes, and what is
     wrong is printed as there. An application itself is served in this process, since it cannot be handed to others; `workers`
-    is then left out. Any other setting can be given by its section: `http={"max_body_size": "1MiB"}`. So can those of the
-    section `workers`: `workers={"count": 4, "graceful_timeout": 5}`.
+    is then left out, and settings that are about processes, or the master, are refused (SettingsError). Any other setting can
+    be given by its section: `http={"max_body_size": "1MiB"}`. So can those of the section `workers`:
+    `workers={"count": 4, "graceful_timeout": 5}`.
     """
     count = workers
     if isinstance(workers, Mapping):

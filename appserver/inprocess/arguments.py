@@ -6,7 +6,24 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from appserver.errors import Problem, SettingsError
-from appserver.settings import by_key
+from appserver.settings import Loaded, by_key
+
+USED_OF_WORKERS = frozenset(
+    (
+        *("boot_timeout", "graceful_timeout", "lifespan_timeout", "end_event_streams"),
+        *("max_connections", "max_concurrency", "queue_size", "queue_timeout"),
+    )
+)
+"""The settings of `[workers]` that are not about processes, nor about the event loop."""
+
+_WHY_UNUSED = {
+    "admin": "there is no master, which has this listener",
+    "dev": 'for development there is the command "appserver dev"',
+    "lambda": "this is no function on AWS Lambda",
+    "metrics": "there is no master, which has the metrics",
+    "reload": "there is no master, so there are no reloads",
+}
+_NEEDS_PROCESSES = 'there are no worker processes here: for these use appserver.run("module:attribute") or the command'
 
 
 def addresses(bind: object) -> list[str]:
@@ -23,4 +40,30 @@ def values(sections: Mapping[str, object]) -> dict[str, Any]:
     if "listeners" in sections:
         expected = 'the addresses are given as bind: "HOST:PORT", or several'
         raise SettingsError([Problem("argument", "listeners", "", expected)])
-    return by_key(sections)
+    found = by_key(sections)
+    if "app.target" in found:
+        raise SettingsError([Problem("argument", "app.target", "", "the application is the first argument")])
+    return found
+
+
+def refuse_unused(loaded: Loaded, given: Iterable[str], *, named: bool) -> None:
+    """Raise SettingsError with each of the keys `given` that mean nothing where there is no master, and no worker.
+
+    `named`: the application is given as "module:attribute".
+    """
+    problems = []
+    for key in given:
+        section, _, name = key.partition(".")
+        why = _WHY_UNUSED.get(section)
+        if key == "workers.count" and loaded.settings.workers.count == 1:
+            continue
+        if key == "workers.loop":
+            why = "the event loop is that of the program"
+        elif section == "workers" and name not in USED_OF_WORKERS:
+            why = _NEEDS_PROCESSES
+        elif key == "app.directory" and not named:
+            why = "nothing is imported: it is for an application that is named"
+        if why is not None:
+            problems.append(Problem("argument", key, "", why))
+    if problems:
+        raise SettingsError(problems)

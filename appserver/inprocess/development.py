@@ -14,10 +14,10 @@ from appserver.engine.listener import Listener
 from appserver.errors import ApplicationImportError, StartupError
 from appserver.inprocess.serving import Serving
 from appserver.inprocess.terminal import interrupts
+from appserver.master.certificates import Certificates
 from appserver.settings import Settings
 from appserver.telemetry.log_config import LogConfig, application_logging
 from appserver.telemetry.logs import get_logger, handle_loop_exceptions
-from appserver.tls import ServerTLS
 
 # How long requests may go on when the code has changed, in seconds: somebody is waiting for the new one.
 PATIENCE = 1.0
@@ -38,7 +38,7 @@ class Development:
         loop: asyncio.AbstractEventLoop,
         listeners: Sequence[Listener],
         urls: Sequence[str],
-        tls: ServerTLS | None,
+        certificates: Certificates | None,
         *,
         changed: Sequence[str],
         began: float,
@@ -48,7 +48,7 @@ class Development:
         self._loop = loop
         self._listeners = listeners
         self._urls = urls
-        self._tls = tls
+        self._certificates = certificates
         self._changed = changed
         self._began = began
         self._log = get_logger("appserver.dev")
@@ -74,6 +74,11 @@ class Development:
     def change(self, names: list[str]) -> None:
         """Take note that files have changed; may be called from any thread."""
         self._loop.call_soon_threadsafe(self._end, names)
+
+    def reopen_logs(self) -> None:
+        """Open the file of the access log anew, after a rotation; to be called in the event loop."""
+        if self._serving is not None:
+            self._serving.reopen_logs()
 
     def _import(self) -> ASGIApplication | ApplicationImportError:
         try:
@@ -104,7 +109,7 @@ class Development:
             settings or self._settings,
             application,
             self._listeners,
-            tls=self._tls,
+            certificates=self._certificates,
             on_exit=lambda: self._end(None),
         )
         await self._serving.start()

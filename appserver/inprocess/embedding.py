@@ -9,26 +9,36 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from appserver.asgi.loader import adapt_application, load_application
 from appserver.engine.listener import Listener
+from appserver.errors import SettingsError
 from appserver.inprocess import arguments
 from appserver.inprocess.serving import Serving
 from appserver.master import listeners
+from appserver.master.activation import Activation
 from appserver.master.certificates import Certificates
-from appserver.settings import ListenerSettings, Loaded, Override, load, read_env_file
+from appserver.settings import (
+    ListenerSettings,
+    Loaded,
+    LoggingSettings,
+    Override,
+    SystemdAddress,
+    load,
+    read_env_file,
+)
 from appserver.telemetry.log_config import configure_embedded
-from appserver.tls import ServerTLS
+from appserver.telemetry.logs import configure_own, get_logger
 
 Application = Callable[..., Any] | str
 """An application of ASGI or WSGI, or its name as "module:attribute"."""
 
 # Defaults other than those of a server: no log lines that the program has not asked for.
 _DEFAULTS: Mapping[str, Any] = {"access_log.enabled": False}
-# How long an idle connection may wait for a request at the end, in seconds.
-_LINGER = 0.1
+# As above, where the end is that of a block: nobody is to wait for idle connections then.
+_DEFAULTS_OF_BLOCK: Mapping[str, Any] = {**_DEFAULTS, "shutdown.linger": 0.1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,11 @@ class RunningServer:
     """A server that accepts connections: the URLs of its listeners, in the order of `bind`."""
 
     urls: tuple[str, ...]
+    _reopen_logs: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
+
+    def reopen_logs(self) -> None:
+        """Open the files of `logging.file` and `access_log.file` anew, after a rotation; may be called from any thread."""
+        self._reopen_logs()
 
     @property
     def url(self) -> str:
@@ -52,27 +67,28 @@ async def serving(
     `bind` is an address of `listeners.bind`, or several; port 0 is one that is free. Any other setting can be given by its
     section: `http={"max_body_size": "1MiB"}`; neither a file nor variables of the environment are read. The lifespan start-up has
     run when the block begins; at its end requests in progress are finished, and the lifespan shutdown runs. There are no
-    processes, so nothing of `[workers]` applies that is about them, and nothing of `[admin]`, `[metrics]`, `[reload]` and
-    `[shutdown]`. The loop is that of the program. `logging` is set up first, for the whole program, and stays: `config` as by dictConfig, the rest for
+    processes, so nothing of `[workers]` applies that is about them, and nothing of `[admin]`, `[metrics]` and `[reload]`: whoever
+    gives these is told so. The loop is that of the program. `shutdown.linger` is 0.1 unless it is given. `logging` is set up first, for the whole program, and stays: `config` as by dictConfig, the rest for
     what appserver itself logs. The variables of `app.env_file` become those of the program, and stay as well. Raises
     SettingsError, ListenerError, ApplicationImportError, StartupError.
     """
-    async with _serving(application, bind, settings) as server:
+    async with _serving(_load(application, bind, settings, _DEFAULTS_OF_BLOCK), application, settings) as server:
         yield server
 
 
 @asynccontextmanager
 async def _serving(
+    loaded: Loaded,
     application: Application,
-    bind: str | Sequence[str],
-    settings: Mapping[str, Mapping[str, Any]],
+    given: Mapping[str, Mapping[str, Any]],
     on_exit: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[RunningServer]:
-    """Do what `serving` does; `on_exit` is called when the application raises SystemExit."""
-    loaded = _load(application, bind, settings)
+    """Do what `serving` does, with settings `loaded` of what was given; `on_exit` is called when the application raises SystemExit."""
+    loop = asyncio.get_running_loop()
+    shutdown = loaded.settings.shutdown
     if loaded.settings.app.env_file is not None:
         os.environ.update(read_env_file(loaded.settings.app.env_file))
-    configure_embedded(loaded.settings.logging, given=settings.get("logging", {}))
+    configure_embedded(loaded.settings.logging, given=given.get("logging", {}))
     app = loaded.settings.app
     served = load_application(app) if isinstance(application, str) else adapt_application(application, app)
     certificates = Certificates.of(loaded)
@@ -84,17 +100,24 @@ async def _serving(
             Listener(one.socket, one.name, tls=listener.tls, proxy_protocol=listener.proxy_protocol)
             for one, listener in bound
         ],
-        tls=None
-        if certificates is None
-        else ServerTLS(loaded.settings.tls, certificates.material, http2=loaded.settings.http2.enabled),
+        certificates=certificates,
         on_exit=on_exit,
     )
+
+    def reopen_logs() -> None:
+        server.reopen_logs()
+        if "file" in given.get("logging", {}):
+            _reopen_log(loaded.settings.logging)
+
     try:
         await server.start()
         try:
-            yield RunningServer(tuple(listeners.url(one.socket, one.name, tls=listener.tls) for one, listener in bound))
+            yield RunningServer(
+                tuple(listeners.url(one.socket, one.name, tls=listener.tls) for one, listener in bound),
+                lambda: _call_soon(loop, reopen_logs),
+            )
         finally:
-            await server.stop(linger=_LINGER)
+            await server.stop(delay=shutdown.delay, linger=shutdown.linger)
     finally:
         server.close()
         for one, _ in bound:
@@ -152,6 +175,7 @@ def run_here(
 async def _until_told_to_stop(
     application: Application, bind: str | Sequence[str], settings: Mapping[str, Mapping[str, Any]]
 ) -> None:
+    loaded = _load(application, bind, settings, _DEFAULTS)
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
@@ -169,8 +193,10 @@ async def _until_told_to_stop(
         with suppress(ValueError, RuntimeError):  # not the main thread: whoever has it decides
             loop.add_signal_handler(number, tell, number)
     try:
-        async with _serving(application, bind, settings, on_exit=told.set) as server:
+        async with _serving(loaded, application, settings, on_exit=told.set) as server:
             is_up = True
+            with suppress(ValueError, RuntimeError):
+                loop.add_signal_handler(signal.SIGUSR1, server.reopen_logs)
             print(f"serving {' '.join(server.urls)}", file=sys.stderr)  # noqa: T201
             await told.wait()
     except asyncio.CancelledError:
@@ -182,21 +208,44 @@ async def _until_told_to_stop(
             loop.remove_signal_handler(signal.SIGINT)
 
 
-def _load(application: Application, bind: str | Sequence[str], settings: Mapping[str, Mapping[str, Any]]) -> Loaded:
-    target = application if isinstance(application, str) else "the:application"
-    values = {**_DEFAULTS, "app.target": target, **arguments.values(settings)}
+def _reopen_log(settings: LoggingSettings) -> None:
+    try:
+        configure_own(settings)
+    except SettingsError as error:
+        get_logger("appserver.log").warning("log file cannot be reopened", reason=str(error))
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # it is closed: there is nothing left to log
+        loop.call_soon_threadsafe(call)
+
+
+def _load(
+    application: Application,
+    bind: str | Sequence[str],
+    settings: Mapping[str, Mapping[str, Any]],
+    defaults: Mapping[str, Any],
+) -> Loaded:
+    named = isinstance(application, str)
+    given = arguments.values(settings)
+    values = {**defaults, "app.target": application if named else "the:application", **given}
     overrides = [Override(key, value, "argument") for key, value in values.items()]
     tls = {"tls": True} if "tls.certificate" in values else {}
     listening = [{"bind": address, **tls} for address in arguments.addresses(bind)]
     overrides.append(Override("listeners", listening, "bind"))
-    return load(None, environ={}, overrides=overrides)
+    loaded = load(None, environ={}, overrides=overrides)
+    arguments.refuse_unused(loaded, given, named=named)
+    return loaded
 
 
 def _bind_all(loaded: Loaded) -> list[tuple[listeners.BoundListener, ListenerSettings]]:
     bound: list[tuple[listeners.BoundListener, ListenerSettings]] = []
+    activation = listeners.NOTHING_PASSED
+    if any(isinstance(listener.bind, SystemdAddress) for listener in loaded.settings.listeners):
+        activation = Activation.of(os.environ, os.getpid())
     try:
         for listener in loaded.settings.listeners:
-            for one in listeners.bind(listener):
+            for one in listeners.bind(listener, activation):
                 bound.append((one, listener))
                 one.adjust(listener)
                 one.socket.setblocking(False)

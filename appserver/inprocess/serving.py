@@ -14,6 +14,7 @@ from appserver.engine.cutoff import end_lifespan, report_cancelled
 from appserver.engine.listener import Listener
 from appserver.engine.server import Server
 from appserver.errors import StartupError
+from appserver.master.certificates import Certificates, CertificateWatch
 from appserver.settings import Settings
 from appserver.telemetry.access_log import AccessLog
 from appserver.telemetry.logs import get_logger
@@ -39,15 +40,24 @@ class Serving:
         application: ASGIApplication,
         listeners: Sequence[Listener],
         *,
-        tls: ServerTLS | None = None,
+        certificates: Certificates | None = None,
         on_exit: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_exit` is called when the application raises SystemExit: `stop` should follow. Listeners with TLS need `tls`."""
+        """`on_exit` is called when the application raises SystemExit: `stop` should follow.
+
+        Listeners with TLS need `certificates`, which are renewed when their files change.
+        """
         self._settings = settings
         self._application = application
         self._trio = application if isinstance(application, TrioAdapter) else None
         self._listeners = listeners
-        self._tls = tls
+        self._tls: ServerTLS | None = None
+        self._watch: CertificateWatch | None = None
+        if certificates is not None:
+            self._tls = tls = ServerTLS(settings.tls, certificates.material, http2=settings.http2.enabled)
+            self._watch = CertificateWatch(
+                lambda: {1: certificates}, lambda _, material: tls.renew(material), get_logger("appserver.tls")
+            )
         self._on_exit = on_exit
         self._scoreboard = Scoreboard.create(1, settings.metrics.buckets)
         self._slot = self._scoreboard.slot(0)
@@ -88,6 +98,8 @@ class Serving:
         )
         self._server.start(self._listeners)
         self._slot.state = WorkerState.READY
+        if self._watch is not None:
+            self._watch.start(asyncio.get_running_loop())
         self._flush()
 
     async def _start_up(self) -> None:
@@ -108,16 +120,21 @@ class Serving:
         # One whose application has not come to its first wait has no task yet, but may be what blocks the event loop.
         return [f"{one.method} {one.path}" for one in self._server.oldest(MOST_NAMED)]
 
-    async def stop(self, *, linger: float = 0.0, limit: float | None = None) -> None:
+    def reopen_logs(self) -> None:
+        """Open the file of the access log anew, after a rotation."""
+        if self._access_log is not None:
+            self._access_log.reopen()
+
+    async def stop(self, *, delay: float = 0.0, linger: float = 0.0, limit: float | None = None) -> None:
         """Answer what has arrived, then run the lifespan shutdown; returns when all has come to its end.
 
-        Idle connections have `linger` seconds for one more request. Requests that still run after `limit` seconds
+        For `delay` seconds everything goes on first. Idle connections have `linger` seconds for one more request. Requests that still run after `limit` seconds
         (`workers.graceful_timeout` unless it is given) are cancelled. If this is cancelled itself, so are
         all of them, at once, and there is no lifespan shutdown.
         """
         try:
             if self._server is not None:
-                await self._drain(self._server, linger, limit)
+                await self._drain(self._server, delay, linger, limit)
             await end_lifespan(
                 self._lifespan,
                 self._settings.workers.lifespan_timeout,
@@ -139,10 +156,11 @@ class Serving:
         )
         self._on_exit()
 
-    async def _drain(self, server: Server, linger: float, limit: float | None) -> None:
+    async def _drain(self, server: Server, delay: float, linger: float, limit: float | None) -> None:
         graceful = self._settings.workers.graceful_timeout
-        server.begin_drain(linger, GOING_AWAY)
         try:
+            await asyncio.sleep(delay)
+            server.begin_drain(linger, GOING_AWAY)
             async with asyncio.timeout(graceful if limit is None else limit):
                 await server.wait_drained()
         except TimeoutError:
@@ -164,6 +182,8 @@ class Serving:
 
     def close(self) -> None:
         """Let go of everything, the last lines of the access log written; what is still being served is cut off."""
+        if self._watch is not None:
+            self._watch.stop()
         if self._next_flush is not None:
             self._next_flush.cancel()
         if self._server is not None:

@@ -85,6 +85,11 @@ class CertificateWatch:
             self._next.cancel()
         self._turn()
 
+    def stop(self) -> None:
+        """Look no more."""
+        if self._next is not None:
+            self._next.cancel()
+
     def _turn(self) -> None:
         in_use = self._in_use()
         interval = min(

@@ -220,6 +220,20 @@ class TestServing:
                 {"listeners": {"bind": ":1"}},
                 'argument: listeners: the addresses are given as bind: "HOST:PORT", or several',
             ),
+            ({"app": {"target": "a:b"}}, "argument: app.target: the application is the first argument"),
+            (
+                {"admin": {"bind": "127.0.0.1:0"}, "workers": {"graceful_timeout": 1, "count": 1, "max_requests": 9}},
+                (
+                    "argument: admin.bind: there is no master, which has this listener\n"
+                    "argument: workers.max_requests: there are no worker processes here: for these use "
+                    'appserver.run("module:attribute") or the command'
+                ),
+            ),
+            (
+                {"app": {"directory": "/"}},
+                "argument: app.directory: nothing is imported: it is for an application that is named",
+            ),
+            ({"workers": {"loop": "uvloop"}}, "argument: workers.loop: the event loop is that of the program"),
         ],
     )
     def test_an_argument_of_another_form_is_raised_as_what_it_is(self, options: dict[str, Any], said: str) -> None:
@@ -229,6 +243,76 @@ class TestServing:
         with pytest.raises(SettingsError) as raised:
             asyncio.run(self.scenario(Application(), look, **options))
         assert str(raised.value) == said
+
+    def test_a_socket_of_systemd_is_served(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def look(url: str) -> None:
+            assert url == f"http://127.0.0.1:{passed.getsockname()[1]}"
+            assert await asyncio.to_thread(get, url) == b"hello"
+
+        with socket.create_server(("127.0.0.1", 0)) as passed:
+            others = passed.fileno() - 3  # systemd would have passed it as the first of all: 3
+            monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+            monkeypatch.setenv("LISTEN_FDS", str(others + 1))
+            monkeypatch.setenv("LISTEN_FDNAMES", "other:" * others + "web")
+            asyncio.run(self.scenario(Application(), look, bind="systemd:web"))
+
+    def test_at_its_end_it_serves_on_for_the_delay_of_a_shutdown(self) -> None:
+        async def scenario() -> None:
+            left, server = asyncio.Event(), asyncio.Future[appserver.RunningServer]()
+
+            async def live() -> None:
+                async with appserver.serving(Application(), shutdown={"delay": 600}) as running:
+                    server.set_result(running)
+                left.set()
+
+            task = asyncio.create_task(live())
+            url = (await server).url
+            for _ in range(3):  # the block has ended before the first of them is answered
+                assert await asyncio.to_thread(get, url) == b"hello"
+            assert not left.is_set()
+            task.cancel()
+            await asyncio.wait([task])
+            assert task.cancelled()
+
+        asyncio.run(scenario())
+
+    def test_idle_connections_have_the_linger_of_a_shutdown_for_one_more_request(self) -> None:
+        async def scenario() -> None:
+            request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+            async with appserver.serving(Application(), shutdown={"linger": 600}) as server:
+                host, port = server.url.removeprefix("http://").split(":")
+                reader, writer = await asyncio.open_connection(host, int(port))
+                writer.write(request)
+                assert b"close" not in await reader.readuntil(b"hello")
+                loop = asyncio.get_running_loop()
+                loop.call_later(1.0, writer.write, request)  # ten times as long as it would have otherwise
+            assert b"connection: close" in await reader.read()
+            writer.close()
+            await writer.wait_closed()
+
+        asyncio.run(scenario())
+
+    def test_certificates_are_renewed(self, tmp_path: Path) -> None:
+        authority = Authority()
+        certificate, key = authority.issue("127.0.0.1").write(tmp_path)
+        tls = {"certificate": str(certificate), "key": str(key), "check_interval": 0.1}
+
+        async def serial(url: str) -> object:
+            host, port = url.removeprefix("https://").split(":")
+            _, writer = await asyncio.open_connection(host, int(port), ssl=authority.client())
+            shown = writer.get_extra_info("peercert")["serialNumber"]
+            writer.close()
+            await writer.wait_closed()
+            return shown
+
+        async def look(url: str) -> None:
+            first = await serial(url)
+            authority.issue("127.0.0.1").write(tmp_path)
+            async with asyncio.timeout(60):
+                while await serial(url) == first:
+                    await asyncio.sleep(0.05)
+
+        asyncio.run(self.scenario(Application(), look, tls=tls))
 
 
 class TestThread:
@@ -374,10 +458,16 @@ class TestRun:
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_an_application_itself_is_served_in_this_process(self, tmp_path: Path, number: signal.Signals) -> None:
-        process, log = self.start(tmp_path, "app")
+        files = 'logging={"file": "server.log"}, access_log={"enabled": True, "file": "access.log"}, '
+        process, log = self.start(tmp_path, "app", files)
+        logs = [tmp_path / "server.log", tmp_path / "access.log"]
         try:
             eventually(lambda: log.lines, "it says where it serves")
             assert get(log.lines[0].split()[1]) == b"fine"
+            for path in logs:
+                path.rename(path.with_suffix(".1"))
+            process.send_signal(signal.SIGUSR1)
+            eventually(lambda: all(path.exists() for path in logs), "the logs are there again")
         finally:
             process.send_signal(number)
         assert process.wait(30) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import processes
+from tests.support.certificates import Authority
 from tests.support.terminal import Terminal
 from tests.support.waiting import eventually
 
@@ -60,6 +62,7 @@ class Development:
         *arguments: str,
         source: str = APPLICATION,
         environment: Mapping[str, str] | None = None,
+        python: str = sys.executable,
     ) -> None:
         self.directory = directory
         self.save("main.py", source)
@@ -69,7 +72,7 @@ class Development:
             if not name.startswith(("APPSERVER_", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "PYTHONBREAKPOINT"))
         }
         self.terminal = Terminal(
-            [sys.executable, "-m", "appserver", "dev", "main:app", "--bind", "127.0.0.1:0", *arguments],
+            [python, "-m", "appserver", "dev", "main:app", "--bind", "127.0.0.1:0", *arguments],
             directory,
             {**inherited, "PYTHONPATH": str(ROOT), "TERM": "xterm", **(environment or {})},
         )
@@ -314,10 +317,67 @@ def test_secrets_stay_with_the_server_and_what_is_not_used_is_told_once(tmp_path
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 def test_usr1_opens_the_log_anew(tmp_path: Path, loop: str) -> None:
-    log = tmp_path / "dev.log"
-    development = Development(tmp_path, "--loop", loop, "--set", "logging.file=dev.log")
+    log, access_log = tmp_path / "dev.log", tmp_path / "access.log"
+    files = "--set", "logging.file=dev.log", "--set", "access_log.file=access.log"
+    development = Development(tmp_path, "--loop", loop, *files)
     with development.terminal:
         eventually(lambda: log.exists() and "serving http" in log.read_text(), "it serves")
         log.rename(tmp_path / "dev.log.1")
+        access_log.rename(tmp_path / "access.log.1")
         os.kill(development.terminal.pid, signal.SIGUSR1)
         eventually(log.exists, "the log is there again")
+        eventually(access_log.exists, "and so is the access log")
+
+
+LAUNCHER = """\
+#!{python}
+import os, socket, sys
+web = socket.create_server(("127.0.0.1", 0))
+os.dup2(web.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="web")
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+def test_sockets_of_systemd_are_served_and_certificates_renewed(tmp_path: Path) -> None:
+    authority = Authority()
+    authority.issue("127.0.0.1").write(tmp_path)
+    launcher = tmp_path / "launcher"
+    launcher.write_text(LAUNCHER.format(python=sys.executable))
+    launcher.chmod(0o755)
+    tls = "--certfile", "server.crt", "--keyfile", "server.key", "--set", "tls.check_interval=0.2"
+    source = APPLICATION.replace('"version 1"', '"version 1" + str(__import__("os").environ.get("LISTEN_FDS"))')
+    development = Development(tmp_path, "--bind", "systemd:web", *tls, source=source, python=str(launcher))
+
+    def answer() -> tuple[str, str]:
+        made = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=authority.client())
+        with contextlib.closing(made) as connection:
+            connection.connect()
+            serial = str((connection.sock.getpeercert() or {})["serialNumber"])
+            connection.request("GET", "/")
+            with connection.getresponse() as response:
+                return response.read().decode(), serial
+
+    def is_renewed() -> bool:
+        body, shown = answer()
+        return body == "version 1None" and shown != serial
+
+    with development.terminal:
+        (port,) = eventually(
+            lambda: [int(found) for found in re.findall(r"serving https\S+ \S+:(\d+)\s", development.terminal.shown)],
+            "it serves",
+        )
+        body, serial = answer()
+        assert body == "version 1None", "what systemd says is for the server"
+        authority.issue("127.0.0.1").write(tmp_path)
+        eventually(is_renewed, "the new certificate")
+        development.wait_until_it_watches()
+        development.edit("secret = 6", "secret = 7")
+        development.terminal.wait_for("main.py changed")
+        assert is_renewed()
+        development.wait_until_it_watches()
+        (tmp_path / "server.key").write_text("")
+        development.edit("secret = 7", "secret = 8")
+        development.terminal.wait_for("settings refused")
+        assert is_renewed(), "what runs goes on"
