@@ -286,8 +286,8 @@ class TestIdle:
     def test_it_is_idle_behind_the_last_request_until_too_much_follows(self, backend: str, data: bytes) -> None:
         parser = make_parser(backend, Recorder(), Limits())
         idle = []
-        for octets in (data, b"x" * IGNORE_LIMIT, b"x"):
-            parser.feed(octets)
+        for piece in (data, b"x" * IGNORE_LIMIT, b"x"):
+            parser.feed(piece)
             idle.append(parser.idle)
         assert idle == [True, True, False]
         parser.eof()
