@@ -21,6 +21,7 @@ zygote inherits.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -229,6 +230,11 @@ class Channel:
             socket.send_fds(self._socket, [data], list(fds))
         else:
             self._socket.send(data)
+
+    def tell(self, message: Message) -> None:
+        """Send to a master that may be gone: the end-of-file says so to whoever reads next."""
+        with contextlib.suppress(OSError):
+            self.send(message)
 
     def receive(self) -> tuple[Message, list[int]] | None:
         """Return the master's next order and its descriptors (the caller's to close), or None at end-of-file.

@@ -121,10 +121,10 @@ def run(order: Fork, channel: Channel, stacks: int, inherited: Inheritance) -> i
         held = (channel.fileno(), stacks, *inherited.boot.descriptors(), *shared_state(before))
         guard.keep(lambda: held)
     except AppserverError as error:
-        channel.send(failure := describe_failure(error))
+        channel.tell(failure := describe_failure(error))
         return failure.exit_code
     except Exception as error:  # noqa: BLE001 - a bug of ours has to reach the master, or it waits for boot_timeout
-        channel.send(failure := describe_bug(error))
+        channel.tell(failure := describe_bug(error))
         return failure.exit_code
     asyncio.set_event_loop(loop)
     worker = Worker(loop, channel, inherited.settings, inherited.boot, instruments, inherited.tls, guard)
@@ -225,7 +225,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - a bug of ours has to reach the master, or it waits for boot_timeout
             return self._fail(describe_bug(error))
         self._instruments.slot.state = WorkerState.READY
-        self._send(Ready())
+        self._channel.tell(Ready())
         drain = await self._stop
         self._instruments.slot.state = WorkerState.DRAINING
         await self._finish(server, drain)
@@ -301,7 +301,7 @@ class Worker:
             server.stop_accepting()
             self._accepting = False
             self._refuse_if_orphaned()
-        self._send(StoppedAccepting())
+        self._channel.tell(StoppedAccepting())
         try:
             async with asyncio.timeout(limit):
                 await server.wait_drained()
@@ -363,16 +363,12 @@ class Worker:
             output.write(describe_tasks(self._loop))
             if self._trio is not None:
                 output.write(f"\n{self._trio.describe_tasks()}")
-        self._send(TasksReported(order.serial))
+        self._channel.tell(TasksReported(order.serial))
 
     def _stop_with(self, drain: Drain) -> None:
         if not self._stop.done():
             self._stop.set_result(drain)
 
     def _fail(self, failure: BootFailed) -> int:
-        self._send(failure)
+        self._channel.tell(failure)
         return failure.exit_code
-
-    def _send(self, message: Ready | StoppedAccepting | BootFailed | TasksReported) -> None:
-        with contextlib.suppress(OSError):  # the master is gone; the end-of-file says so to whoever reads it next
-            self._channel.send(message)

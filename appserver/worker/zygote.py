@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import faulthandler
 import gc
@@ -99,12 +100,12 @@ class Zygote:
             privileges.drop(self._settings.workers)
             imported = self._preload()
         except AppserverError as error:
-            self._channel.send(describe_failure(error))
+            self._channel.tell(describe_failure(error))
             return error.exit_code
         except Exception as error:  # noqa: BLE001 - a bug of ours has to reach the master as well, or it waits for boot_timeout
-            self._channel.send(describe_bug(error))
+            self._channel.tell(describe_bug(error))
             return AppserverError.exit_code
-        self._channel.send(imported)
+        self._channel.tell(imported)
         if isinstance(imported, Imported):
             self._serve()
         self._channel.close()
@@ -186,11 +187,12 @@ class Zygote:
         if between > 0:
             os.waitpid(between, 0)
         if answer < 0:
-            self._channel.send(ForkRefused(order.worker, os.strerror(-answer)))
+            self._channel.tell(ForkRefused(order.worker, os.strerror(-answer)))
             return
         self._workers = [pidfd for pidfd in self._workers if not _has_exited(pidfd)]
-        self._workers.append(os.pidfd_open(answer))
-        self._channel.send(Forked(order.worker, answer))
+        with contextlib.suppress(ProcessLookupError):  # it has died, and been reaped already
+            self._workers.append(os.pidfd_open(answer))
+        self._channel.tell(Forked(order.worker, answer))
 
     def _fork_again(self, order: Fork, channel: Channel, stacks: int, reader: int, writer: int) -> None:
         """The process in between: forks the worker, reports its pid or the error, exits. Never returns."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -112,6 +113,20 @@ def test_a_stop_during_the_boot_ends_it(start_server: StartServer, tmp_path: Pat
     assert not server.processes()
 
 
+def _kill_with_a_fork_under_way(server: Server) -> None:
+    """Kill the master while the zygote has an order whose answer nobody is left to read."""
+    [zygote] = server.zygotes()
+    os.kill(zygote.pid, signal.SIGSTOP)
+    victim = server.workers()[-1]
+    os.kill(victim.pid, signal.SIGKILL)
+    server.log.wait_for("worker exited", worker_pid=victim.pid)
+    server.signal(signal.SIGHUP)
+    server.log.wait_for("reload started")  # so the order has been sent
+    server.signal(signal.SIGKILL)
+    assert server.wait_for_exit() == -signal.SIGKILL
+    os.kill(zygote.pid, signal.SIGCONT)
+
+
 class TestKilledMaster:
     def test_the_workers_complete_what_they_serve_and_go(self, start_server: StartServer) -> None:
         server = start_server({"workers": {"count": 2}})
@@ -123,19 +138,22 @@ class TestKilledMaster:
 
     def test_its_port_is_free_again(self, start_server: StartServer) -> None:
         server = start_server({"workers": {"count": 2}})
-        server.signal(signal.SIGKILL)
+        _kill_with_a_fork_under_way(server)
         eventually(lambda: not server.processes(), "no orphan is left", timeout=5)
+        assert "Traceback" not in server.log.text
         with socket.create_server((server.address.host, server.address.port)):
             pass
 
     @pytest.mark.long
     def test_a_blocked_worker_does_not_outlive_it_for_ever(self, start_server: StartServer) -> None:
-        server = start_server({"workers": {"graceful_timeout": 1, "lifespan_timeout": 1}})
-        with server.address.connect() as connection:
-            connection.sendall(b"GET /block/600 HTTP/1.1\r\nHost: test\r\n\r\n")
-            eventually(lambda: _unread(server.address.port) == 0, "the worker has read the request")
-            server.signal(signal.SIGKILL)
-            eventually(lambda: not server.processes(), "no orphan is left", timeout=10)
+        server = start_server({"workers": {"count": 2, "graceful_timeout": 1, "lifespan_timeout": 1}})
+        with contextlib.ExitStack() as stack:
+            for _ in range(2):  # a worker that is blocked accepts nothing, so each gets one
+                connection = stack.enter_context(server.address.connect())
+                connection.sendall(b"GET /block/600 HTTP/1.1\r\nHost: test\r\n\r\n")
+                eventually(lambda: _unread(server.address.port) == 0, "a worker has read the request")
+            _kill_with_a_fork_under_way(server)
+            eventually(lambda: not server.processes(), "no orphan is left", timeout=20)
 
     def test_killed_with_its_zygote_nothing_stays_either(self, start_server: StartServer) -> None:
         server = start_server({"workers": {"count": 2}})

@@ -86,6 +86,14 @@ def test_an_end_of_file_with_unread_messages_on_the_other_side_is_an_end_of_file
     assert ends[1].receive() is None
 
 
+def test_a_master_that_is_gone_needs_to_be_told_nothing(ends: tuple[Channel, Channel]) -> None:
+    ends[0].tell(Forked(7, 4242))
+    assert ends[1].receive() == (Forked(7, 4242), [])
+    ends[1].close()
+    ends[0].tell(Forked(8, 4243))
+    assert ends[0].receive() is None
+
+
 def test_a_nonblocking_end_without_a_message_raises(ends: tuple[Channel, Channel]) -> None:
     ends[1].set_blocking(False)
     with pytest.raises(BlockingIOError):
