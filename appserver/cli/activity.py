@@ -107,7 +107,7 @@ def as_view(before: Look, after: Look, *, width: int, height: int, now: datetime
 
 
 def _summary(before: Look, after: Look, now: datetime) -> list[str]:
-    about = "appserver {version}: {state}, generation {generation}, pid {pid}".format(**after)
+    about = "appserver {version}: {state}, generation {generation}, pid {pid}".format_map(after)
     seconds = max(after["clock"] - before["clock"], 0.001)
     durations = _grown(before["durations"], after["durations"])
     bounds = after["buckets"]

@@ -16,8 +16,20 @@ from typing import Any
 
 from appserver.errors import ControlError
 from appserver.files.kinds import exists
+from appserver.telemetry.console import printable
 
 _CREDENTIALS = "iII"  # struct ucred (unix(7)): pid, uid, gid
+
+_STRANGE = "what answers there does not answer as appserver does"
+
+
+class Answer(dict[str, Any]):
+    """An object in an answer. A member that it lacks is an error for people: they have asked a server of another version."""
+
+    def __missing__(self, name: str) -> Any:
+        raise ControlError(
+            f"the answer of the server has no {name!r}: is it appserver, of the version of this command?"
+        )
 
 
 class ControlClient:
@@ -32,9 +44,18 @@ class ControlClient:
         """The body of the server's answer: JSON as data, anything else as text."""
         return self._ask("GET", target, None)
 
-    def post(self, target: str, body: Mapping[str, object] | None = None) -> Any:
+    def look(self, target: str) -> Answer:
+        """The same where the answer is an object."""
+        return self._object(self.get(target))
+
+    def post(self, target: str, body: Mapping[str, object] | None = None) -> Answer:
         """Have the server do something; returns its answer."""
-        return self._ask("POST", target, json.dumps(body or {}).encode())
+        return self._object(self._ask("POST", target, json.dumps(body or {}).encode()))
+
+    def _object(self, answer: Any) -> Answer:
+        if not isinstance(answer, Answer):
+            raise ControlError(f"{self._path}: {_STRANGE}")
+        return answer
 
     def server_process(self) -> int | None:
         """A descriptor of the server's process (the caller's to close); None if it is not to be seen from here."""
@@ -56,11 +77,15 @@ class ControlClient:
         except TimeoutError:
             raise ControlError(f"{self._path}: the server does not answer within {self._timeout:g} s") from None
         except (OSError, http.client.HTTPException) as error:
-            raise ControlError(f"{self._path}: the server has gone without an answer ({error})") from None
+            reason = printable(str(error).strip())
+            raise ControlError(f"{self._path}: the server has gone without an answer ({reason})") from None
         finally:
             connection.close()
         is_json = response.headers.get_content_type() == "application/json"
-        answer = json.loads(text) if is_json else text.strip()
+        try:
+            answer = json.loads(text, object_hook=Answer) if is_json else text.strip()
+        except ValueError:
+            raise ControlError(f"{self._path}: {_STRANGE}") from None
         if response.status >= 300:
             raise Refused(response.status, answer)
         return answer
@@ -110,7 +135,9 @@ class Refused(ControlError):
     """The server answered with an error; `answer` is its body, as data if it is JSON."""
 
     def __init__(self, status: int, answer: Any) -> None:
-        super().__init__(answer if isinstance(answer, str) else json.dumps(answer))
+        super().__init__(
+            "\n".join(map(printable, answer.splitlines())) if isinstance(answer, str) else json.dumps(answer)
+        )
         self.status = status
         self.answer = answer
 

@@ -64,12 +64,12 @@ def _configured_path(command: str, config: Sequence[Path] | None, environ: Mappi
 
 
 def _status(client: ControlClient, options: argparse.Namespace) -> None:
-    status = client.get("/status")
+    status = client.look("/status")
     show(json.dumps(status, indent=2) + "\n" if options.json else as_table(status, _unreadiness(client)))
 
 
 def _top(client: ControlClient, options: argparse.Namespace) -> None:
-    watch(lambda: client.get("/activity"), options.interval, once=options.once)
+    watch(lambda: client.look("/activity"), options.interval, once=options.once)
 
 
 def _unreadiness(client: ControlClient) -> str:
@@ -85,7 +85,7 @@ def _reload(client: ControlClient, options: argparse.Namespace) -> None:  # noqa
     try:
         verdict = client.post("/reload")
     except Refused as refused:
-        if isinstance(refused.answer, dict):
+        if isinstance(refused.answer, dict) and "result" in refused.answer:
             result = str(refused.answer["result"]).replace("_", " ")
             raise ControlError(f"reload {result}: {refused.answer['reason']}") from None
         raise
@@ -113,7 +113,7 @@ def _stop(client: ControlClient, options: argparse.Namespace) -> None:
 
 def _stacks(client: ControlClient, options: argparse.Namespace) -> None:
     target = "/stacks" if options.worker is None else f"/stacks?worker={options.worker}"
-    for worker in client.get(target)["workers"]:
+    for worker in client.look(target)["workers"]:
         show(
             f"=== worker {worker['id']} (pid {worker['pid']}, generation {worker['generation']}): threads\n\n"
             f"{worker['threads']}\n\n=== worker {worker['id']}: tasks\n\n{worker['tasks']}\n\n"

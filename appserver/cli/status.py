@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from appserver.telemetry.console import printable
+
 WIDTH = 80
 
 # A worker whose last heartbeat is older than this, in seconds, has a blocked event loop: it beats twice a second.
@@ -18,7 +20,7 @@ Worker = Mapping[str, Any]
 def as_table(status: Mapping[str, Any], unreadiness: str, now: datetime | None = None) -> str:
     """Show what `/status` says; `unreadiness` is the reason of `/readyz`, empty for a server that is ready."""
     now = now or datetime.now(UTC)
-    about = "appserver {version}: {state}, generation {generation}, pid {pid}".format(**status)
+    about = "appserver {version}: {state}, generation {generation}, pid {pid}".format_map(status)
     paragraphs = [
         f"{about}, up {age(status['started_at'], now)}",
         f"not ready: {unreadiness}" if unreadiness else "ready",
@@ -26,7 +28,8 @@ def as_table(status: Mapping[str, Any], unreadiness: str, now: datetime | None =
         _last_reload(status["last_reload"], now),
         *(_deadly(request, now) for request in status.get("deadly_requests", ())),
     ]
-    lines = [line for text in paragraphs for line in textwrap.wrap(text, WIDTH, subsequent_indent="    ")]
+    # Paths are what clients write, reasons what an application does: none of it is to talk to this terminal.
+    lines = [printable(line) for text in paragraphs for line in textwrap.wrap(text, WIDTH, subsequent_indent="    ")]
     return "\n".join([*lines, "", *_rows(status["workers"], now)]) + "\n"
 
 
@@ -38,7 +41,7 @@ def _last_reload(reload: Mapping[str, Any] | None, now: datetime) -> str:
 
 def _deadly(request: Mapping[str, Any], now: datetime) -> str:
     """Of which request workers keep dying; alone means that a worker served nothing else, so it was certainly this one."""
-    deaths = "{deaths} workers have died while they served {method} {path} ({alone} nothing else)".format(**request)
+    deaths = "{deaths} workers have died while they served {method} {path} ({alone} nothing else)".format_map(request)
     return f"{deaths}, the last one {age(request['last_at'], now)} ago"
 
 

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import StartServer
 from tests.support import processes
 from tests.support.address import Address
-from tests.support.server import PYTHONPATH
+from tests.support.server import PYTHONPATH, Server
 from tests.support.stream import Stream
 from tests.support.waiting import eventually
 

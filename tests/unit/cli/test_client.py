@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from appserver.cli.client import ControlClient, Refused
+from appserver.cli.control import COMMANDS
 from appserver.errors import ControlError
 
 
@@ -36,6 +39,10 @@ def answer(listening: socket.socket, octets: bytes) -> threading.Thread:
             received = b""
             while b"\r\n\r\n" not in received:
                 received += connection.recv(65536)
+            head, _, body = received.partition(b"\r\n\r\n")
+            length = re.search(rb"Content-Length: (\d+)", head)
+            while length and len(body) < int(length[1]):
+                body += connection.recv(65536)
             connection.sendall(octets)
 
     thread = threading.Thread(target=serve)
@@ -98,6 +105,45 @@ def test_a_server_that_goes_without_an_answer_is_told(path: Path, listening: soc
     thread = answer(listening, octets)
     with pytest.raises(ControlError, match="has gone without an answer"):
         ask(path)
+    thread.join()
+
+
+def test_what_a_server_says_does_not_talk_to_the_terminal(path: Path, listening: socket.socket) -> None:
+    for octets in (b"\x1b[2J\r\n\r\n", b"HTTP/1.1 500 Oh\r\nContent-Length: 9\r\n\r\none\n\x1b[2J\n"):
+        thread = answer(listening, octets)
+        with pytest.raises(ControlError) as caught:
+            ask(path)
+        thread.join()
+        assert "\x1b" not in str(caught.value)
+        assert "\\x1b[2J" in str(caught.value)
+
+
+JSON = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n\r\n"
+
+
+@pytest.mark.parametrize("command", [["status"], ["top", "--once", "--interval", "0"], ["reload"], ["scale", "2"]])
+@pytest.mark.parametrize("octets", [JSON + b"{", JSON + b"[]", JSON + b"{}", JSON.replace(b"json", b"x") + b"<html>"])
+def test_an_answer_of_something_else_is_an_error_that_says_so(
+    path: Path, listening: socket.socket, octets: bytes, command: list[str]
+) -> None:
+    threads = [answer(listening, octets) for _ in range(2)]
+    parser, run = COMMANDS[command[0]]
+    try:
+        with pytest.raises(ControlError, match=r"does not answer as appserver does|has no '"):
+            run(parser().parse_args([*command[1:], "--control", str(path)]))
+    finally:
+        for thread in threads:
+            while thread.is_alive():
+                with contextlib.suppress(ControlError):
+                    ask(path)  # the commands differ in how often they ask
+                thread.join(0.01)
+
+
+def test_a_refusal_of_something_else_is_one_too(path: Path, listening: socket.socket) -> None:
+    thread = answer(listening, JSON.replace(b"200 OK", b"404 Not Found") + b'{"message": "page not found"}')
+    parser, run = COMMANDS["reload"]
+    with pytest.raises(ControlError, match="page not found"):
+        run(parser().parse_args(["--control", str(path)]))
     thread.join()
 
 

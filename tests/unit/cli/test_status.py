@@ -74,6 +74,8 @@ def test_it_names_the_requests_that_workers_keep_dying_of() -> None:
     request = {"method": "GET", "path": "/poison", "deaths": 12, "alone": 9, "last_at": "2026-01-02T11:59:30Z"}
     text = " ".join(as_table(status(deadly_requests=[request]), "", NOW).split())
     assert "12 workers have died while they served GET /poison (9 nothing else), the last one 30s ago" in text
+    shown = as_table(status(deadly_requests=[{**request, "path": "/\x1b]0;owned\x07"}]), "", NOW)
+    assert "GET /\\x1b]0;owned\\x07 (" in " ".join(shown.split())
 
 
 def test_a_worker_whose_heart_does_not_beat_is_blocked_for_so_long() -> None:
