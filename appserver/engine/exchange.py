@@ -202,8 +202,8 @@ class Exchange:
             more = bool(message.get("more_body", False))
             carrier = self.carrier
             carrier.write_body(data, more)
-            if carrier.congested and more:
-                await carrier.writable()
+            if more and (carrier.congested or self.asked_to_end):
+                await self._may_go_on()
         elif phase == START and kind == "http.response.start":
             self.event_stream = self.carrier.start(message["status"], message.get("headers", ()))
             self.phase = BODY
@@ -242,6 +242,17 @@ class Exchange:
         else:
             raise self._misplaced(kind)
 
+    async def _may_go_on(self) -> None:
+        """Wait until there is room for more; raises ClientDisconnected, once, if the stream is to end.
+
+        An application that does not listen to `receive` learns it so. The client has got what was sent.
+        """
+        if self.carrier.congested:
+            await self.carrier.writable()
+        if self.asked_to_end and self.phase == BODY and not self.told_of_disconnect:
+            self.told_of_disconnect = True
+            raise ClientDisconnected("the server is stopping, so event streams end")
+
     async def _ignore(self) -> None:
         """Take a message for a client that has left; raises ClientDisconnected if that has been going on for long."""
         if not self._patience or self._ignored == IGNORED:
@@ -277,13 +288,18 @@ class Exchange:
     def sweep(self, ending: bool) -> None:
         """Send a head that still waits for its body; when `ending`, ask an event stream that sends nothing for its end.
 
-        Due once a second. `receive` asks, by http.disconnect. The client of an event stream connects again when it ends, and
-        misses nothing: so browsers' EventSource works. A response to anything but GET is left alone: it may be the answer
-        to a request that is being worked on.
+        Due once a second. `receive` asks, by http.disconnect, and so does an error of `send`. An application that has come to
+        neither within a second is cancelled, as for a client that has left (see `outlive`). The client of an event stream
+        connects again when it ends, and misses nothing: so browsers' EventSource works. A response to anything but GET is left
+        alone: it may be the answer to a request that is being worked on.
         """
         self.release_head()
         if ending and self.event_stream and self.phase == BODY and self.request.method == "GET":
-            if self.carrier.sent == self._sent_before:
+            if self.asked_to_end:
+                if not self.told_of_disconnect and self.task is not None:
+                    self.told_of_disconnect = True
+                    self.task.cancel()
+            elif self.carrier.sent == self._sent_before:
                 self.asked_to_end = True
                 self.wake()
             self._sent_before = self.carrier.sent

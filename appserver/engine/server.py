@@ -30,6 +30,9 @@ from appserver.telemetry.serving import Serving
 from appserver.telemetry.slot import WorkerSlot
 from appserver.tls import ServerTLS
 
+STREAM_INTERVAL = 0.9
+"""Seconds between two looks at the event streams in a drain: what has sent nothing in between may be told to end."""
+
 
 class Server:
     """Serves an application on listeners: `start`, then `begin_drain`, `wait_drained`, and `close` in any case.
@@ -92,6 +95,7 @@ class Server:
         self._max_connections = workers.max_connections or math.inf
         self._makes_room = makes_room
         self._ends_event_streams = workers.end_event_streams  # in a drain
+        self._looked_at = -math.inf  # when event streams were last looked at in a drain
         self._acceptors: list[Acceptor] = []
         self._next_tick: asyncio.TimerHandle | None = None
         self._linger_over: asyncio.TimerHandle | None = None
@@ -177,8 +181,12 @@ class Server:
         """Encode the date, and see to all that is under way. Due once a second."""
         service = self._service
         service.defaults.refresh(service.date())
-        ending = service.draining and self._ends_event_streams
-        service.slot.weigh(service.registry.sweep(service.clock(), ending))
+        now = service.clock()
+        # At the next full second: so it may come right behind the last one, when a timer is early.
+        ending = service.draining and self._ends_event_streams and now - self._looked_at >= STREAM_INTERVAL
+        if ending:
+            self._looked_at = now
+        service.slot.weigh(service.registry.sweep(now, ending))
 
     def _tick(self) -> None:
         """Sweep now, and at the next full second."""

@@ -41,8 +41,9 @@ class WorkersSettings(Section):
 
     end_event_streams: Flag = True
     """When a worker stops, tell event streams (text/event-stream, asked for by GET) that have sent nothing for a second
-    that their client has left, so that they end. Browsers connect again at once, to another worker. Without it such a
-    stream takes all of graceful_timeout."""
+    that their client has left, so that they end: by http.disconnect, by an OSError of send, or, if the application does neither
+    within a second, by cancelling it. Browsers connect again at once, to another worker. Without it such a stream takes all
+    of graceful_timeout; so does any stream that sends on and on."""
 
     lifespan_timeout: PositiveDuration = 10
     """How long the application's shutdown event may take, on top of graceful_timeout."""

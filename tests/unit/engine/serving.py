@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,7 @@ async def serving(
     proxy: ProxySettings | None = None,
     tls: ServerTLS | None = None,
     makes_room: bool = False,
+    clock: Callable[[], float] = time.monotonic,
     **http: Any,
 ) -> AsyncIterator[Served]:
     """Serve until the end of the block, then drain."""
@@ -123,6 +125,7 @@ async def serving(
         proxy=proxy,
         tls=tls,
         makes_room=makes_room,
+        clock=clock,
     )
     server.start([listener])
     try:

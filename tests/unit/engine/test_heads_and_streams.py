@@ -128,6 +128,67 @@ class TestDrain:
 
         run(scenario)
 
+    @pytest.mark.parametrize("sends", [True, False])
+    def test_one_that_never_listens_is_asked_by_send_or_cancelled(self, sends: bool) -> None:
+        ended: list[BaseException] = []
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            headers = [(b"content-type", b"text/event-stream")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            try:
+                while True:
+                    await send({"type": "http.response.body", "body": b"data: x\n\n", "more_body": True})
+                    await event.wait()
+            except BaseException as error:
+                ended.append(error)
+                raise
+
+        event = asyncio.Event()
+
+        async def scenario() -> None:
+            world, client = await self.drain(application)
+            await world.pass_time(1)
+            assert not ended, "it might still listen"
+            if sends:
+                event.set()
+                await settle()
+            else:
+                await world.pass_time(1)
+            assert [isinstance(error, OSError) for error in ended] == [sends]
+            assert client.response().body == b"data: x\n\n" * (1 + sends), "nothing that was sent is lost"
+            assert client.response().complete
+            await world.pass_time(2)
+            assert not world.service.registry.connections
+            assert world.access.lines[0][4] is None, "that is no aborted request"
+            assert not world.log.of("application failed")
+
+        run(scenario)
+
+    def test_one_that_has_heard_is_left_to_end_as_it_likes(self) -> None:
+        heard = asyncio.Event()
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            headers = [(b"content-type", b"text/event-stream")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            heard.set()
+            await send({"type": "http.response.body", "body": b"data: bye\n\n", "more_body": True})
+            await go.wait()
+            await send({"type": "http.response.body", "body": b"data: end\n\n"})
+
+        go = asyncio.Event()
+
+        async def scenario() -> None:
+            world, client = await self.drain(application)
+            await world.pass_time(5)
+            assert heard.is_set()
+            go.set()
+            await settle()
+            assert client.response().body == b"data: bye\n\ndata: end\n\n"
+
+        run(scenario)
+
     def test_an_answer_that_is_being_worked_on_is_left_alone(self) -> None:
         async def scenario() -> None:
             for application, method in [
@@ -159,6 +220,7 @@ class TestDrain:
             world, client = await self.drain(application)
             for _ in range(5):
                 ticks.put_nowait(None)
+                await settle()
                 await world.pass_time(1)
             assert not client.transport.closed
             stop.append("now")

@@ -206,6 +206,35 @@ class TestDraining:
 
         run(scenario, loop)
 
+    def test_sweeps_that_follow_each_other_ask_no_event_stream_for_its_end(self, loop: str) -> None:
+        heard = asyncio.Event()
+        now = [0.0]
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            headers = [(b"content-type", b"text/event-stream")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            heard.set()
+
+        async def scenario() -> None:
+            async with serving(application, clock=lambda: now[0]) as served:
+                peer = await served.connect()
+                peer.send(request())
+                await peer.reader.readuntil(b"\r\n\r\n")
+                served.server.begin_drain(20)
+                for _ in range(3):
+                    served.server.sweep()
+                    await settle()
+                assert not heard.is_set(), "it has had no second in which it could have sent something"
+                now[0] += 1
+                served.server.sweep()
+                await heard.wait()
+                await peer.rest()
+                await peer.close()
+
+        run(scenario, loop)
+
     def test_whoever_says_nothing_when_it_comes_out_of_the_backlog_does_not_delay_the_drain(self, loop: str) -> None:
         async def scenario() -> None:
             listener = listen()
