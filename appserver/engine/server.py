@@ -33,6 +33,18 @@ from appserver.tls import ServerTLS
 STREAM_INTERVAL = 0.9
 """Seconds between two looks at the event streams in a drain: what has sent nothing in between may be told to end."""
 
+BEHIND_SECOND = 0.002
+"""So long behind a full second, in seconds, a tick is due. The timers of uvloop are early by up to a millisecond: set to the second
+itself they are due again and again before it has come."""
+
+BETWEEN_SWEEPS = 0.5
+"""Seconds that lie between two sweeps at least."""
+
+
+def until_next_tick(date: float) -> float:
+    """Seconds until then, from a time since the epoch."""
+    return 1.0 - date % 1.0 + BEHIND_SECOND
+
 
 class Server:
     """Serves an application on listeners: `start`, then `begin_drain`, `wait_drained`, and `close` in any case.
@@ -98,6 +110,7 @@ class Server:
         self._looked_at = -math.inf  # when event streams were last looked at in a drain
         self._acceptors: list[Acceptor] = []
         self._next_tick: asyncio.TimerHandle | None = None
+        self._swept = -math.inf  # when that was last
         self._linger_over: asyncio.TimerHandle | None = None
         self._waiters = Waiters(self._service.loop)
 
@@ -182,17 +195,26 @@ class Server:
         service = self._service
         service.defaults.refresh(service.date())
         now = service.clock()
-        # At the next full second: so it may come right behind the last one, when a timer is early.
+        # Behind a loop that was blocked this may be half a second after the last one.
         ending = service.draining and self._ends_event_streams and now - self._looked_at >= STREAM_INTERVAL
         if ending:
             self._looked_at = now
         service.slot.weigh(service.registry.sweep(now, ending))
 
     def _tick(self) -> None:
-        """Sweep now, and at the next full second."""
-        self.sweep()
-        delay = 1.0 - self._service.date() % 1.0
-        self._next_tick = self._service.loop.call_later(delay, self._tick)
+        """Sweep now, and behind the next full second.
+
+        Behind a loop that was blocked two ticks follow each other closely. The second one only sees to the date, as work that is looked at
+        counts on a second in which it could have gone on.
+        """
+        service = self._service
+        now = service.clock()
+        if now - self._swept >= BETWEEN_SWEEPS:
+            self._swept = now
+            self.sweep()
+        else:
+            service.defaults.refresh(service.date())
+        self._next_tick = service.loop.call_later(until_next_tick(service.date()), self._tick)
 
     def _close_idle(self) -> None:
         for connection in list(self._service.registry.connections):

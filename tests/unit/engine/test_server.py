@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from appserver.asgi.types import Receive, Scope, Send
+from appserver.engine.server import until_next_tick
 from appserver.settings import HTTPSettings, WorkersSettings
 from tests.unit.engine.serving import Peer, listen, serving
 from tests.unit.engine.world import LOOPS, PARSERS, echo, parse, request, respond, run, settle
@@ -17,6 +18,35 @@ from tests.unit.engine.world import LOOPS, PARSERS, echo, parse, request, respon
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
 
 each_parser = pytest.mark.parametrize("parser", PARSERS)
+
+
+class TestTicks:
+    def test_two_sweeps_are_never_close_together(self, loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Nothing could have gone on in between. The date is that of the second, all the same."""
+        swept: list[float] = []
+
+        async def scenario() -> None:
+            async with serving(echo) as served:
+                server, service = served.server, served.server._service
+                with monkeypatch.context() as patched:
+                    patched.setattr(server, "sweep", lambda: swept.append(service.clock()))
+                    patched.setattr(server, "_swept", 0.0)
+                    for now in (1000.9, 1001.002, 1002.002):
+                        patched.setattr(service, "clock", lambda now=now: now)
+                        patched.setattr(service, "date", lambda now=now: now)
+                        assert server._next_tick is not None
+                        server._next_tick.cancel()
+                        server._tick()
+                        if now == 1001.002:
+                            assert service.defaults.date == b"Thu, 01 Jan 1970 00:16:41 GMT"
+
+        run(scenario, loop)
+        assert swept == [1000.9, 1002.002]
+
+    @pytest.mark.parametrize("date", [0.0, 0.4, 0.9996, 1_700_000_000.9999])
+    def test_a_tick_is_due_behind_the_second(self, loop: str, date: float) -> None:
+        """The timers of uvloop are early by up to a millisecond."""
+        assert 0.0011 < (date + until_next_tick(date)) % 1.0 < 0.1
 
 
 class TestServing:
