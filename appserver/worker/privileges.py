@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import grp
 import os
 import pwd
 import resource
+import termios
 
 from appserver.errors import StartupError
 from appserver.settings import WorkersSettings
+
+
+def leave_terminal(settings: WorkersSettings) -> None:
+    """Keep the terminal that root has started the server on from the application, where that runs as somebody else.
+
+    A process can type into its controlling terminal as if the operator did (TIOCSTI, ioctl_tty(2)), and read from it what is typed for the
+    shell. Here it is given up, which does not need a session of its own, standard input becomes /dev/null, and standard
+    output and error can be written only. Ctrl-C is not missed: the process group of a zygote is not that of the terminal.
+    To be called before anything duplicates the standard streams; without a terminal, or another user, it does nothing.
+    """
+    if settings.user is None and settings.group is None:
+        return
+    for number in (0, 1, 2):
+        with contextlib.suppress(OSError):  # it is closed, or nobody may open the terminal: then it stays as it is
+            if os.isatty(number):
+                path, flags = ("/dev/null", os.O_RDONLY) if number == 0 else (f"/proc/self/fd/{number}", os.O_WRONLY)
+                _put(os.open(path, flags | os.O_NOCTTY | os.O_CLOEXEC), number)
+    with contextlib.suppress(OSError):  # there is none
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            fcntl.ioctl(terminal, termios.TIOCNOTTY)
+        finally:
+            os.close(terminal)
+
+
+def _put(opened: int, number: int) -> None:
+    os.dup2(opened, number)
+    os.close(opened)
 
 
 def drop(settings: WorkersSettings) -> None:

@@ -87,6 +87,7 @@ class Zygote:
             os.set_inheritable(fd, False)
         gc.set_threshold(COLLECTOR_THRESHOLD, *gc.get_threshold()[1:])
         call_zygote(self._boot.generation)
+        privileges.leave_terminal(self._settings.workers)
         try:
             self._log_output = configure(self._settings.logging, process="zygote", generation=self._boot.generation)
             if self._boot.tls is not None:

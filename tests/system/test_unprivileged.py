@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import errno
 import os
+import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,8 @@ import pytest
 from tests.support.attacker import GROUP, USER, needs_root, public_directory
 from tests.support.certificates import Authority
 from tests.support.server import ROOT, Server
+from tests.support.terminal import Terminal
+from tests.support.waiting import eventually
 
 SECRET = "correct horse battery staple"
 
@@ -44,6 +50,49 @@ async def app(scope, receive, send):
 def directory() -> Iterator[Path]:
     with public_directory() as directory:
         yield directory
+
+
+TYPES = """
+import fcntl, os, termios
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        raise NotImplementedError
+    found = [os.readlink("/proc/self/fd/0")]
+    for number in (1, 2):
+        for octet in b"echo typed\\n":
+            try:
+                fcntl.ioctl(number, termios.TIOCSTI, bytes([octet]))
+            except OSError as error:
+                found.append(error.strerror)
+                break
+        else:
+            found.append("typed")
+        found.append(fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY)
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR))
+    except OSError as error:
+        found.append(error.strerror)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": repr(found).encode()})
+"""
+
+
+@needs_root
+def test_the_terminal_of_root_is_not_that_of_the_application(directory: Path) -> None:
+    (directory / "typing_site.py").write_text(TYPES)
+    command = [sys.executable, "-m", "appserver", "typing_site:app", "--bind", "127.0.0.1:0", "--workers", "1"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "RUNTIME_DIRECTORY": str(directory)}
+    terminal = Terminal([*command, "--set", f"workers.user={USER}"], directory, environment)
+    with terminal:
+        (url,) = eventually(lambda: re.findall(r"serving (http://\S+:\d+)\s", terminal.shown), "it serves")
+        with urllib.request.urlopen(url, timeout=60) as response:
+            answer = ast.literal_eval(response.read().decode())
+        assert answer[1] in (os.strerror(errno.EPERM), os.strerror(errno.EIO)), "EIO: the kernel knows no TIOCSTI"
+        assert answer == ["/dev/null", answer[1], True, answer[1], True, os.strerror(errno.ENXIO)]
+        eventually(lambda: "GET  /" in terminal.shown, "the worker's lines are shown there")
+        terminal.press("\x03")
+        assert terminal.wait_for_exit() == 0
 
 
 @needs_root

@@ -80,7 +80,8 @@ class WorkersSettings(Section):
     """How long a request may wait in that queue before it is answered 503. 0: no limit."""
 
     user: OptionalText = None
-    """The user that the workers run as, by name. Only root may choose. Default: the user that appserver runs as."""
+    """The user that the workers run as, by name. Only root may choose. Default: the user that appserver runs as.
+    A terminal that the server is started on is then only written to by workers: they have /dev/null as standard input."""
 
     group: OptionalText = None
     """The group that the workers run as, by name. Default: the user's."""
