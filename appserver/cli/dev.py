@@ -70,8 +70,10 @@ def _develop(options: argparse.Namespace, arguments: Sequence[str], state: State
     from appserver.master.activation import Activation
     from appserver.master.configuration import python
     from appserver.master.handover import ListenerRecord, set_inheritable
+    from appserver.master.host import require_proc
     from appserver.master.listeners import ListenerSet
 
+    require_proc()
     require_watchfiles("appserver dev")
     environ = dict(os.environ)
     read = _with_defaults(loader(options, environ))

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from appserver import __version__
-from appserver.errors import AppserverError, SettingsError, UsageError
+from appserver.errors import AppserverError, SettingsError, StartupError, UsageError
 from appserver.telemetry.journal import leads_to_journal, with_priority
 
 
@@ -34,6 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, FileNotFoundError) and not _is_somewhere():
             _print_error("appserver: the current directory has been removed; start appserver from one that stays\n")
             return UsageError.exit_code
+        from appserver.worker.failure import describe_exhaustion
+
+        if exhausted := describe_exhaustion(error):
+            _print_error(f"appserver: {exhausted}\n")
+            return StartupError.exit_code
         return _report_bug(error)
 
 

@@ -16,6 +16,7 @@ from appserver.master.application_metrics import ApplicationMetricsKeeper
 from appserver.master.children import become_subreaper
 from appserver.master.configuration import Configuration, Configurations
 from appserver.master.handover import Handover, Inheritance, set_inheritable
+from appserver.master.host import require_descriptors, require_proc
 from appserver.master.listeners import ListenerSet
 from appserver.master.log_files import MasterLog
 from appserver.master.master import Master, Parts
@@ -36,10 +37,14 @@ def run(loaded: Loaded, reread: Callable[[], Loaded], command: Command) -> int:
 
     `reread` loads the settings again, from the same sources, for a reload; `command` starts the program again, for an
     upgrade. Raises ListenerError when something cannot be bound, SettingsError when a log file cannot be opened,
-    PidFileError when the pid file cannot be written: before anything has been started.
+    PidFileError when the pid file cannot be written, StartupError when the machine lacks what is needed: before anything has been started.
     """
     signals.block()  # they wait for the master's handlers: a HUP to the pid in the pid file must not end the program
-    return _serve(Configurations(Configuration.of(loaded)), Inheritance(), reread, command)
+    require_proc()
+    configuration = Configuration.of(loaded)
+    policy = configuration.policy
+    require_descriptors(policy.count + policy.surge, len(loaded.settings.listeners))
+    return _serve(Configurations(configuration), Inheritance(), reread, command)
 
 
 def take_over(fd: int, reread: Callable[[], Loaded], command: Command) -> int:

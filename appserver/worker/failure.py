@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import resource
 from typing import Literal
 
 from appserver.asgi.hints import unreadable
@@ -19,11 +21,30 @@ def describe_failure(error: AppserverError) -> BootFailed:
 
 
 def describe_bug(error: BaseException) -> BootFailed:
-    """The message for an error that appserver did not expect; some come from files that this user may not read."""
+    """The message for an error that appserver did not expect; some come from files that this user may not read, or from limits."""
+    if exhausted := describe_exhaustion(error):
+        return describe_failure(StartupError(exhausted))
     if isinstance(error, ImportError | PermissionError) and (places := unreadable()):
         return describe_failure(StartupError("\n  ".join([f"{type(error).__name__}: {error}", *places])))
     summary = f"a bug in appserver: {type(error).__name__}: {error}"
     return _boot_failed("bug", summary, "".join(examine(error).format()), AppserverError.exit_code)
+
+
+def describe_exhaustion(error: BaseException) -> str | None:
+    """Say which limit on open files has been reached, if `error` says that one has been."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno == errno.EMFILE:
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return (
+            f"too many open files: a process may have {limit} (ulimit -n, LimitNOFILE= of systemd, workers.max_open_files); "
+            "raise that limit"
+        )
+    if error.errno == errno.ENFILE:
+        return (
+            "too many open files in the whole system (sysctl fs.file-max): raise that limit, or find who has them open"
+        )
+    return None
 
 
 def _boot_failed(kind: FailureKind, summary: str, trace: str, exit_code: int) -> BootFailed:

@@ -73,7 +73,15 @@ def drop(settings: WorkersSettings) -> None:
         ) from error
 
 
+MIN_OPEN_FILES = 32
+"""A worker without connections has about 25 descriptors open."""
+
+
 def _limit_open_files(wanted: int) -> None:
+    if wanted < MIN_OPEN_FILES:
+        raise StartupError(
+            f"workers.max_open_files = {wanted}: a worker needs {MIN_OPEN_FILES} and one more for each connection; 0 is the inherited limit"
+        )
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))

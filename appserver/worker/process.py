@@ -189,11 +189,13 @@ class Worker:
         A task of the application that raises SystemExit takes the loop down with it (as asyncio has it), whatever is
         being served. It asks for the end of the process, and gets it, but in order.
         """
-        self._instruments.start(self._loop)
         self._channel.set_blocking(False)
-        self._loop.add_reader(self._channel.fileno(), self._receive)
-        self._loop.add_signal_handler(signal.SIGTERM, self._stop_with, Drain("stop", self._settings.shutdown.linger))
         try:
+            self._instruments.start(self._loop)
+            self._loop.add_reader(self._channel.fileno(), self._receive)
+            self._loop.add_signal_handler(
+                signal.SIGTERM, self._stop_with, Drain("stop", self._settings.shutdown.linger)
+            )
             if application is None:
                 around = application_logging(log_config)
                 application = import_application(self._settings.app, self._loop, around)
@@ -210,6 +212,11 @@ class Worker:
                     raise
                 self._log.error("application ended the worker", detail="in a task of its own", exc_info=error)
                 self._stop_with(Drain("stop", self._settings.shutdown.linger))
+            except OSError as error:  # of the loop itself, which needs descriptors when it begins to run
+                if life.done() or os.getpid() != self._pid:
+                    raise
+                life.cancel()
+                return self._fail(describe_bug(error))
 
     async def run(self, application: ASGIApplication) -> int:
         """Start the application, serve until told to stop, drain; returns the exit code."""

@@ -80,6 +80,13 @@ def test_a_settings_file_that_does_not_exist_is_named(tmp_path: Path) -> None:
     assert "nowhere.toml" in failed_start(tmp_path, {}, code=SETTINGS, arguments=["--config", "nowhere.toml"])
 
 
+def test_a_limit_on_open_files_that_leaves_no_room_is_named(tmp_path: Path) -> None:
+    said = failed_start(tmp_path, {}, code=STARTUP, limits="ulimit -n 20")
+    assert "may have 20 files open (ulimit -n)" in said
+    said = failed_start(tmp_path, {"workers": {"max_open_files": 20}}, code=STARTUP)
+    assert "workers.max_open_files = 20: a worker needs 32" in said
+
+
 def test_a_start_without_an_application_is_refused(tmp_path: Path) -> None:
     assert "app.target" in failed_start(tmp_path, {"app": {"target": None}}, code=SETTINGS)
 

@@ -90,7 +90,7 @@ class WorkersSettings(Section):
     """The file mode creation mask of the workers, as octal digits, such as "0027". Default: inherited."""
 
     max_open_files: Count = 0
-    """The limit of open files of a worker (RLIMIT_NOFILE). 0: inherited."""
+    """The limit of open files of a worker (RLIMIT_NOFILE), at least 32. 0: inherited."""
 
 
 class ReloadSettings(Section):
