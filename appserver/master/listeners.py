@@ -59,6 +59,11 @@ class BoundListener:
             file = identify(path)  # an older program has not said which one is its own
         return cls(socket.socket(fileno=record.fd), record.name, path, file)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the file of a unix socket is gone, or another one has its place: nobody can connect any more."""
+        return self.path is not None and self.file is not None and identify(self.path) != self.file
+
     def check(self, listener: ListenerSettings) -> None:
         """Make sure that this can become what is wanted at its address. Raises ListenerError."""
         if isinstance(listener.bind, TCPAddress) and self.socket.family == socket.AF_INET6:
@@ -123,6 +128,13 @@ class ListenerSet:
         self._bound.update(added)
         for place, listener in places.items():
             for bound in self._bound[place]:
+                if bound.is_lost:
+                    get_logger("appserver.master").error(
+                        "socket file lost",
+                        listener=bound.name,
+                        reason="it has been removed, or another file has its place: no client can connect there",
+                        advice="restart the server, which makes it anew",
+                    )
                 bound.adjust(listener)
         for place, listeners in added.items():
             for bound in listeners:

@@ -90,6 +90,11 @@ class AdminListener:
         """The addresses as people know them, with the port that was chosen for port 0."""
         return [listener.name for listener in self._bound]
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether nobody can connect any more, since the file of the socket is gone."""
+        return any(listener.is_lost for listener in self._bound)
+
     def serve(self, view: Watching, operations: Operations) -> None:
         """Answer; to be called in the running event loop.
 
@@ -195,10 +200,26 @@ class Admin:
             for listener in added.values():
                 listener.close()
             raise
+        added |= self._found_again()
         self._listeners.update(added)
         if self._serve is not None:
             for listener in added.values():
                 self._serve(listener)
+
+    def _found_again(self) -> dict[Place, AdminListener]:
+        """Bind anew where the file of a socket is gone: commands come through it, so nobody could ask for that otherwise."""
+        again: dict[Place, AdminListener] = {}
+        for place, listener in self._listeners.items():
+            if listener.is_lost:
+                log = get_logger("appserver.master")
+                log.warning("socket file lost", listener=str(place[0]), reason="removed, or another file has its place")
+                try:
+                    again[place] = AdminListener.bind(place)
+                except ListenerError as error:
+                    log.warning("socket file not made anew", listener=str(place[0]), reason=str(error))
+                else:
+                    self._leave(listener)
+        return again
 
     def _default_listener(self, wanted: AdminSettings) -> dict[Place, AdminListener]:
         """Bind the control socket that nobody has asked for; that it cannot be is no reason not to serve."""
@@ -229,9 +250,16 @@ class Admin:
         """Give up what none of these settings wants any more, once what is being answered there has been."""
         kept = {place for settings in wanted for place in (*self._places(settings), self._default_place(settings))}
         for place in self._listeners.keys() - kept:
-            task = asyncio.create_task(self._listeners.pop(place).stop(None, _LINGER))
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+            self._leave(self._listeners.pop(place))
+
+    def _leave(self, listener: AdminListener) -> None:
+        """Accept nothing more there, once what is being answered there has been."""
+        if self._serve is None:
+            listener.close()
+            return
+        task = asyncio.create_task(listener.stop(None, _LINGER))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     async def stop(self) -> None:
         """End it all: the program ends right after."""

@@ -12,6 +12,7 @@ import pytest
 from appserver.errors import ListenerError
 from appserver.master.listeners import ListenerSet
 from appserver.settings import ListenerSettings
+from tests.unit.master.conftest import Log
 
 
 @pytest.fixture
@@ -143,6 +144,15 @@ class TestUnix:
         listeners.add(wanted(f"unix:{tmp_path}/app.sock"))
         (tmp_path / "app.sock").unlink()
         listeners.close()
+
+    def test_a_reload_tells_of_a_file_that_is_gone(self, listeners: ListenerSet, tmp_path: Path, log: Log) -> None:
+        settings = wanted(f"unix:{tmp_path}/app.sock")
+        listeners.add(settings)
+        listeners.add(settings)
+        assert not [record for record in log() if record["level"] == "error"]
+        (tmp_path / "app.sock").unlink()
+        listeners.add(settings)
+        assert log()[-1]["event"] == "socket file lost"
 
     def test_an_abstract_one_has_no_file(self, listeners: ListenerSet) -> None:
         settings = wanted(f"unix:@appserver-test-{os.getpid()}")

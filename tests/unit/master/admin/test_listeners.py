@@ -17,6 +17,7 @@ from appserver.settings import AdminSettings
 from tests.support.address import Address, Response
 from tests.support.proxies import free_ports
 from tests.unit.master.admin.master import FakeMaster
+from tests.unit.master.conftest import Log
 
 
 def settings(bind: str = "", control: Path | None = None) -> AdminSettings:
@@ -143,6 +144,31 @@ def test_a_socket_left_behind_is_replaced_and_a_live_one_is_not(tmp_path: Path) 
         assert (await request(f"unix:{path}")).status == 200
 
     run(body)
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_a_reload_makes_the_file_of_a_socket_anew_that_is_gone(tmp_path: Path, log: Log, served: bool) -> None:
+    path = tmp_path / "control"
+
+    async def body(admin: Admin) -> None:
+        admin.add(settings(control=path))
+        if served:
+            admin.start(FakeMaster(), FakeMaster())
+        before = path.stat().st_ino
+        admin.add(settings(control=path))
+        assert path.stat().st_ino == before
+        path.unlink()
+        path.write_text("somebody else's")
+        admin.add(settings(control=path))  # no reason to refuse a reload
+        assert [record["level"] for record in log()] == ["info", "warning", "warning"]
+        path.unlink()
+        admin.add(settings(control=path))
+        if not served:
+            admin.start(FakeMaster(), FakeMaster())
+        assert (await request(f"unix:{path}", "/reload", "POST")).status == 200
+
+    run(body)
+    assert not path.exists()
 
 
 def test_addresses_are_let_go_of_if_the_loop_never_runs(tmp_path: Path) -> None:
