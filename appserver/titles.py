@@ -25,6 +25,7 @@ def call_child(title: str) -> None:
 
 
 def _call(title: str, short: str) -> None:
-    setproctitle(f"appserver: {title}")
+    # A file may be called what no encoding has.
+    setproctitle(f"appserver: {title}".encode(errors="replace").decode())
     # The kernel's name for it, which top and pgrep show, has 15 characters: the title would be cut to "appserver: work".
     setthreadtitle(short[:15])

@@ -62,9 +62,9 @@ def _check_application(configuration: Configuration) -> None:
     limit = settings.workers.boot_timeout
     command = python("appserver.worker.check")
     try:
-        child = subprocess.run(
-            command, env=environment, input=settings.model_dump_json(), text=True, timeout=limit, check=False
-        )
+        # Octets: the locale's encoding may not have what the settings hold.
+        written = settings.model_dump_json().encode()
+        child = subprocess.run(command, env=environment, input=written, timeout=limit, check=False)
     except subprocess.TimeoutExpired:
         raise ApplicationImportError(
             f"{settings.app.target} was not imported within {limit:g} s (workers.boot_timeout)"

@@ -45,6 +45,6 @@ def _legacy_quota(root: Path) -> float | None:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return os.fsdecode(path.read_bytes())  # a group may be called anything
     except OSError:
         return ""

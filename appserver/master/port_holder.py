@@ -39,6 +39,7 @@ def _holds(descriptors: Path, inodes: set[str]) -> bool:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        # The kernel cuts a name after 15 octets, in the middle of a character if need be.
+        return path.read_text("utf-8", "replace")
     except OSError:
         return ""

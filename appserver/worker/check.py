@@ -20,7 +20,7 @@ from appserver.worker.process import loop_factory
 
 def main() -> int:
     """Import the application and return the exit code."""
-    settings = Settings.model_validate_json(sys.stdin.read())
+    settings = Settings.model_validate_json(sys.stdin.buffer.read())
     try:
         # Whether the loop can be made at all is not the question here.
         with contextlib.closing(loop_factory(settings.workers.loop)()) as loop:

@@ -12,6 +12,7 @@ import pytest
     ("call", "title", "short"),
     [
         ("call_master('server.toml')", "appserver: master [server.toml]", "appserver"),
+        ("call_master('\\udcff.toml')", "appserver: master [?.toml]", "appserver"),
         ("call_zygote(3)", "appserver: zygote g3", "appserver z g3"),
         ("call_worker(2, 3)", "appserver: worker 2 g3", "appserver w2 g3"),
     ],

@@ -40,6 +40,12 @@ def test_a_quota_of_a_group_above_counts_too(tmp_path: Path, membership: Path) -
     assert available_cpus(tmp_path, membership) == 1
 
 
+def test_a_group_may_be_called_what_is_no_text(tmp_path: Path, membership: Path) -> None:
+    membership.write_bytes(b"0::/\xff\n")
+    make_group(tmp_path, os.fsdecode(b"\xff"), "1000 100000")
+    assert available_cpus(tmp_path, membership) == 1
+
+
 def test_a_part_of_a_cpu_is_rounded_up(tmp_path: Path, membership: Path) -> None:
     make_group(tmp_path, "a.slice/b.service", "150000 100000")
     assert available_cpus(tmp_path, membership) == min(2, AFFINITY)

@@ -91,6 +91,17 @@ class TestTCP:
             ):
                 listeners.add(wanted(f"127.0.0.1:{port}"))
 
+    def test_the_name_of_a_holder_may_be_cut_in_a_character(self, listeners: ListenerSet) -> None:
+        name = Path("/proc/self/comm")
+        before = name.read_bytes()
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            name.write_bytes("обслуживание".encode())
+            try:
+                with pytest.raises(ListenerError, match="the port is in use by обслужи"):
+                    listeners.add(wanted(f"127.0.0.1:{other.getsockname()[1]}"))
+            finally:
+                name.write_bytes(before.strip())
+
     def test_an_address_of_another_machine_is_refused(self, listeners: ListenerSet) -> None:
         with pytest.raises(ListenerError, match=r"192\.0\.2\.1 is not an address of this machine"):
             listeners.add(wanted("192.0.2.1:8000"))

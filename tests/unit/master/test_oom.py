@@ -14,7 +14,7 @@ class Group:
 
     def __init__(self, root: Path, membership: str, counter: str) -> None:
         self.root, self.membership, self.path = root, root / "membership", root / counter
-        self.membership.write_text(membership)
+        self.membership.write_text(membership, "utf-8", "surrogateescape")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.count(0)
 
@@ -26,6 +26,7 @@ class Group:
 
 
 UNIFIED = "0::/service\n"
+NO_TEXT = "0::/serv\udcff\n"
 LEGACY = "8:pids:/\n4:memory:/docker/service\n0::/\n"
 
 
@@ -33,10 +34,11 @@ LEGACY = "8:pids:/\n4:memory:/docker/service\n0::/\n"
     params=[
         (UNIFIED, "service/memory.events"),
         (UNIFIED, "memory.events"),
+        (NO_TEXT, "serv\udcff/memory.events"),
         (LEGACY, "memory/docker/service/memory.oom_control"),
         (LEGACY, "memory/memory.oom_control"),
     ],
-    ids=["v2", "v2 in a container", "v1", "v1 in a container"],
+    ids=["v2", "v2 in a container", "v2, no text", "v1", "v1 in a container"],
 )
 def group(request: pytest.FixtureRequest, tmp_path: Path) -> Group:
     return Group(tmp_path, *request.param)
