@@ -55,8 +55,15 @@ class ApplicationMetricsKeeper:
     def apply(self, settings: Settings) -> None:
         """Make the directory if the settings want the application's metrics, and show them or not. Raises SettingsError."""
         self._is_shown = settings.metrics.application
-        if not self._is_shown:
-            return
+        if self._is_shown:
+            self._make(settings)
+
+    def give(self, settings: Settings) -> None:
+        """Give the directory to the workers' user of these settings, if they have one. Raises SettingsError."""
+        if settings.metrics.application and self._metrics is not None:
+            self._make(settings)
+
+    def _make(self, settings: Settings) -> None:
         workers = settings.workers
         uid = pwd.getpwnam(workers.user).pw_uid if workers.user else -1
         gid = grp.getgrnam(workers.group).gr_gid if workers.group else -1

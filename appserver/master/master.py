@@ -14,11 +14,12 @@ from appserver import signals
 from appserver.errors import AppserverError, ControlError
 from appserver.master.admin import Admin
 from appserver.master.application_metrics import ApplicationMetricsKeeper
+from appserver.master.belongings import Belongings
 from appserver.master.certificates import CertificateWatch
 from appserver.master.configuration import Configuration, Configurations, refuse_beyond, refuse_fixed
 from appserver.master.handover import ConfigurationsRecord, Handover, Inheritance
 from appserver.master.listeners import ListenerSet
-from appserver.master.log_files import MasterLog, prepare_log_files
+from appserver.master.log_files import MasterLog
 from appserver.master.notify import Announcer, Notifier
 from appserver.master.observation import Observer
 from appserver.master.process_table import ProcessTable
@@ -82,6 +83,7 @@ class Master:
         self._listeners = parts.listeners
         self._admin = parts.admin
         self._application_metrics = parts.application_metrics
+        self._belongings = Belongings(parts.application_metrics, parts.configurations.serving.settings)
         self._scoreboard = parts.scoreboard
         self._supervisor = parts.supervisor
         self._output = parts.output
@@ -187,6 +189,7 @@ class Master:
     @_perform.register
     def _(self, action: SpawnWorker) -> None:
         self._scoreboard.retire(action.number - 1)  # what anybody has written since into a place that was free
+        self._belongings.give(self._configurations.of_generation(action.generation).settings)
         self._processes.spawn_worker(action.worker, action.number, action.generation)
 
     @_perform.register
@@ -225,10 +228,13 @@ class Master:
             self._restore()
         else:
             self._configurations.adopt(action.generation)
+            self._belongings.give(self._configurations.serving.settings)
             self._output.apply(self._configurations.serving.settings)
             self._certificates.start(self._loop)
         self._configurations.keep(generation.number for generation in self._supervisor.generations())
         self._let_go()
+        if self._belongings.half_renewed:
+            self.reopen_logs()
         self._reload_outcomes.give(ReloadOutcome(action.result, action.reason, action.generation))
 
     def _restore(self) -> None:
@@ -239,8 +245,7 @@ class Master:
         settings = self._configurations.wanted.settings
         for change in (
             partial(self._listeners.add, settings.listeners),
-            partial(prepare_log_files, settings),
-            partial(self._application_metrics.apply, settings),
+            partial(self._belongings.apply, settings),
         ):
             try:
                 change()
@@ -303,7 +308,8 @@ class Master:
 
     def reopen_logs(self) -> None:
         """Open every log file anew, here and in all other processes."""
-        self._output.reopen(self._configurations.serving.settings)
+        self._belongings.renew_log_files(self._configurations.serving.settings, self._configurations.wanted.settings)
+        self._output.reopen()
         self._processes.reopen_logs()
 
     def reload(self) -> asyncio.Future[ReloadOutcome]:
@@ -317,10 +323,9 @@ class Master:
             refuse_fixed(self._configurations.serving.settings, loaded.settings)
             configuration = Configuration.of(loaded)
             refuse_beyond(self._supervisor.capacity, configuration.policy)
-            prepare_log_files(loaded.settings)  # the workers of the new generation open them before this process does
+            self._belongings.apply(loaded.settings)
             self._listeners.add(loaded.settings.listeners)
             self._admin.add(loaded.settings.admin)
-            self._application_metrics.apply(loaded.settings)
         except AppserverError as error:
             self._scoreboard.reload_finished("refused")
             self._log.error("reload finished", result="refused", reason=str(error))

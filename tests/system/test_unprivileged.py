@@ -112,6 +112,34 @@ def test_a_reload_that_fails_gives_log_files_and_metrics_back_to_the_user_that_g
         assert not server.log.matching("worker backs off")
 
 
+@needs_root
+def test_while_a_reload_to_another_user_is_on_trial_the_old_workers_are_replaced(directory: Path) -> None:
+    access_log = directory / "access.log"
+    settings: dict[str, Any] = {
+        "workers": {"count": 1, "user": USER},
+        "access_log": {"file": str(access_log)},
+        "metrics": {"application": True},
+        "reload": {"soak": 600},
+    }
+    with Server(directory, settings) as server:
+        (old,) = server.workers()
+        server.configure({**settings, "workers": {"count": 1, "user": "daemon"}})
+        server.signal(signal.SIGHUP)
+        server.log.wait_for("worker ready", generation=2)
+        os.kill(old.pid, signal.SIGKILL)
+        server.log.wait_for("worker ready", generation=1, count=2)
+        assert not server.log.matching("worker backs off")
+        access_log.rename(directory / "access.log.1")
+        server.signal(signal.SIGUSR1)
+        eventually(access_log.exists, "the file is there again")
+        assert access_log.owner() == USER
+        new = next(worker.pid for worker in server.workers() if worker.worker and worker.worker[1] == 2)
+        os.kill(new, signal.SIGKILL)
+        assert server.log.wait_for("reload finished")["result"] == "rolled_back"
+        assert server.request("/").text == "hello"
+        assert access_log.owner() == USER
+
+
 def test_the_secrets_of_the_settings_reach_neither_workers_nor_their_children(tmp_path: Path) -> None:
     issued = Authority().issue("localhost", password=SECRET)
     certificate, key = issued.write(tmp_path)

@@ -55,7 +55,7 @@ class Quiet(MasterLog):
     def apply(self, settings: object) -> None:
         pass
 
-    def reopen(self, settings: object) -> None:
+    def reopen(self) -> None:
         self.reopened += 1
 
 
@@ -382,7 +382,7 @@ class TestReloads:
             backlogs.append(wanted[0].backlog)
             add(listeners, wanted)
 
-        monkeypatch.setattr("appserver.master.master.prepare_log_files", lambda it: prepared.append(it.app.target))
+        monkeypatch.setattr("appserver.master.belongings.prepare_log_files", lambda it: prepared.append(it.app.target))
 
         async def deed(reign: Reign) -> None:
             await reign.serving()
