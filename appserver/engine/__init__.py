@@ -7,7 +7,8 @@ The way of a request, in five files:
 
 1. `opening` begins a connection: what stands in front of HTTP (`proxy_header`, `secure`), then the choice of the protocol.
 2. `connection` speaks HTTP/1.1 on it: it feeds the parser, and carries one exchange after the other. Its states, and what may
-   follow on what, are in `connection_states`; the transport below it is a `link`.
+   follow on what, are in `connection_states`; the transport below it is a `link`, and before the event loop has made one
+   it is a `first_transport`.
 3. `lifecycle` is what begins and ends a request, whatever carries it: id, client (`peer`), scoreboard, scope, task, access log,
    and what is said about applications that fail (`failure`, `refusal`).
 4. `scope` is what the application is told about it; `admission` makes it wait while too many are running.

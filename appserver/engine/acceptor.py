@@ -8,10 +8,10 @@ import math
 import select
 import socket
 from collections.abc import Callable
-from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
+from appserver.engine.first_transport import FirstTransport
 from appserver.engine.link import Link
 from appserver.engine.listener import Listener
 from appserver.engine.opening import open_connection
@@ -35,7 +35,7 @@ COMPLAINT_INTERVAL = 10.0
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 ROOM_PAUSE = 0.02
-"""Seconds until the next look for an idle connection, where none is: those that have just come have no transport yet."""
+"""Seconds until the next look for an idle connection, where none is: those that have just come may have no transport yet."""
 
 LOST = {
     errno.ECONNABORTED, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.ENONET,
@@ -77,13 +77,14 @@ class Acceptor:
         self._stepped_back = False
         self._complained_at = -math.inf
         self._failures = 0  # that nobody has been told of
-        # Connections that have been accepted, but may not have a transport yet, with their sockets' descriptors.
+        # Connections that wait for their first transport, with their sockets' descriptors; the service does not know them yet.
         self._adopted: dict[Link, int] = {}
         if listener.socket.family != socket.AF_UNIX:
             # Accepted sockets inherit it, and asyncio sets it only on those of which it knows that they are TCP.
             listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._peer_address = _address_v6 if listener.socket.family == socket.AF_INET6 else _address
-        self._make_socket = _socket_factory(listener.socket)
+        self._kind = (int(listener.socket.family), int(listener.socket.type), listener.socket.proto)
+        self._complete = _completion(listener.socket)
         server = _server_address(listener)
         self._template = None if server is None else self._make_template(server)
 
@@ -187,13 +188,16 @@ class Acceptor:
             self._complain(error)
             self._pause(EXHAUSTED_PAUSE)
             return False
-        connected = self._make_socket(fileno=descriptor)
+        connected = socket.SocketType(*self._kind, descriptor)
         template = self._template or self._make_template(self._peer_address(connected.getsockname()))
         address = self._peer_address(peer) if peer else None
         link, protocol = open_connection(self._service, self._listener, self._service.peer(address, template))
         self._service.slot.connection_opened()
-        self._adopted[link] = descriptor
-        start_task(self._adopt(connected, link, protocol), loop=self._service.loop)
+        if protocol is link:
+            FirstTransport(self._service.loop, connected, self._complete, link).begin()
+        else:
+            self._adopted[link] = descriptor
+            start_task(self._adopt(self._complete(connected), link, protocol), loop=self._service.loop)
         return True
 
     def _complain(self, error: OSError) -> None:
@@ -207,7 +211,7 @@ class Acceptor:
             self._service.logger.error("cannot accept", listener=self._listener.name, failures=failures, detail=detail)
 
     async def _adopt(self, connected: socket.socket, link: Link, protocol: asyncio.Protocol) -> None:
-        """Give a connection its transport."""
+        """Give a connection its transport, where something stands in front of HTTP."""
         try:
             await self._service.loop.connect_accepted_socket(lambda: protocol, connected)
         except OSError:
@@ -224,18 +228,23 @@ class Acceptor:
         )
 
 
-def _socket_factory(listening: socket.socket) -> Callable[..., socket.socket]:
-    """Makes a socket of an accepted descriptor.
+def _completion(listening: socket.socket) -> Callable[[socket.SocketType], socket.socket]:
+    """Makes the socket that event loops want of one without all that Python adds, which costs as much as accepting.
 
-    Event loops ask a socket for its family and type several times; as `socket.socket` makes an enumeration's member of
-    each answer, that takes as long as accepting.
+    They ask it for its family and type several times, and `socket.socket` makes an enumeration's member of each answer.
     """
+    family, kind, protocol = listening.family, listening.type, listening.proto
 
     class Accepted(socket.socket):
         family = listening.family
         type = listening.type
 
-    return partial(Accepted, listening.family, listening.type, listening.proto)
+    def complete(connected: socket.SocketType) -> socket.socket:
+        accepted = Accepted(family, kind, protocol, connected.detach())
+        accepted.setblocking(False)
+        return accepted
+
+    return complete
 
 
 def _address(name: Any) -> Address:

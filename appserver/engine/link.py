@@ -64,6 +64,10 @@ class Link(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance
         self._service.registry.connections.add(self)
 
+    def change_transport(self, transport: asyncio.Transport) -> None:
+        """Go on with another transport on the same socket."""
+        self._transport = transport
+
     def hand_over(self, successor: Link) -> None:
         """Give the transport to another protocol, which goes on where this one stops."""
         successor.congested = self.congested

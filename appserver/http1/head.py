@@ -30,6 +30,10 @@ from appserver.http.request import Request
 Interpreted = tuple[Request, bool, bool]
 """A request, and how it is framed: whether its body is chunked, and whether the client wishes to keep the connection."""
 
+KEEP, CLOSE = 1, 2
+WISHES = {b"keep-alive": KEEP, b"close": CLOSE}
+"""What most clients say of the connection, if anything; both are possible, and closing has precedence (RFC 9112 section 9.3)."""
+
 ABSOLUTE_FORM = re.compile(rb"https?://([^/?]*+)(/[^?]*+)?(?:\?(.*+))?", re.IGNORECASE)
 
 
@@ -51,7 +55,8 @@ def interpret(method: bytes, target: bytes, version: bytes, fields: Fields) -> I
 
     # Most heads decide nothing but the host; what does not get through this loop is looked at again, with care.
     host = None
-    plain = version == b"1.1"
+    plain = version == b"1.1" or version == b"1.0"
+    wishes = 0
     forwarded: Fields = []
     known = known_plain
     for name, value in fields:
@@ -64,7 +69,9 @@ def interpret(method: bytes, target: bytes, version: bytes, fields: Fields) -> I
             host = value
         elif kind == FORWARDED:
             forwarded.append((name, value))
-        elif kind != CONNECTION or value != b"keep-alive":
+        elif kind == CONNECTION and value in WISHES:
+            wishes |= WISHES[value]
+        else:
             plain = False
     if host is None:
         if request.http_version == "1.1":
@@ -83,7 +90,7 @@ def interpret(method: bytes, target: bytes, version: bytes, fields: Fields) -> I
     request.upgrade = None
     request.forwarded = forwarded
     if plain:
-        return request, False, True
+        return request, False, wishes < CLOSE and (wishes == KEEP or version == b"1.1")
     return _decide_the_rest(request, fields)
 
 

@@ -231,10 +231,13 @@ class TestConnection:
             (b"1.1", [b"closed"], True),
             (b"1.1", [b"", b"upgrade"], True),
             (b"1.2", [], True),
+            (b"1.2", [b"close"], False),
             (b"1.0", [], False),
             (b"1.0", [b"keep-alive"], True),
             (b"1.0", [b"Keep-Alive, x"], True),
             (b"1.0", [b"keep-alive, close"], False),
+            (b"1.0", [b"keep-alive", b"close"], False),
+            (b"1.0", [b"close", b"keep-alive"], False),
             (b"1.0", [b"close"], False),
         ],
     )
