@@ -91,6 +91,7 @@ class Development:
         for number in (signal.SIGTERM, signal.SIGQUIT):
             self._loop.add_signal_handler(number, self._end, None)
         self._loop.add_signal_handler(signal.SIGHUP, self._end, [])
+        self._loop.add_signal_handler(signal.SIGUSR2, self._refuse_upgrade)
         try:
             if isinstance(imported, ApplicationImportError):
                 raise imported
@@ -137,6 +138,11 @@ class Development:
             # In a context of its own: this may be in the middle of a request, which has nothing to do with it.
             Context().run(self._log.info, "stopping", waiting_for=running, advice="Ctrl-C again stops at once")
         self._loop.call_soon_threadsafe(self._end, None)
+
+    def _refuse_upgrade(self) -> None:
+        self._log.warning(
+            "not upgraded", reason="USR2 is for a master in production", advice="HUP starts anew, with new code"
+        )
 
     def _end(self, restart: list[str] | None) -> None:
         if not self._ended.is_set():

@@ -199,6 +199,8 @@ async def _until_told_to_stop(
                 loop.add_signal_handler(signal.SIGUSR1, server.reopen_logs)
             print(f"serving {' '.join(server.urls)}", file=sys.stderr)  # noqa: T201
             await told.wait()
+            if delay := loaded.settings.shutdown.delay:
+                print(f"stopping in {delay:g} s (Ctrl-C: stop at once)", file=sys.stderr)  # noqa: T201
     except asyncio.CancelledError:
         if not is_cut_off:
             raise

@@ -519,6 +519,20 @@ class TestRun:
             assert process.wait(30) == 0
             assert client.recv(1000).startswith(b"HTTP/1.1 503")
 
+    def test_a_delay_of_the_shutdown_is_said_and_cut_short_by_ctrl_c(self, tmp_path: Path) -> None:
+        process, log = self.start(tmp_path, "app", 'shutdown={"delay": 600}, ')
+        try:
+            eventually(lambda: log.lines, "it says where it serves")
+            process.send_signal(signal.SIGTERM)
+            eventually(lambda: "stopping in 600 s (Ctrl-C: stop at once)" in log.lines, "it says what it does")
+            assert get(log.lines[0].split()[1]) == b"fine"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+        log.join(5)
+        assert "Traceback" not in "".join(log.lines)
+
     def test_another_term_lets_it_finish_what_it_is_serving(self, tmp_path: Path) -> None:
         with self.stopping(tmp_path, signal.SIGTERM) as (process, client):
             process.send_signal(signal.SIGTERM)

@@ -327,6 +327,8 @@ def test_usr1_opens_the_log_anew(tmp_path: Path, loop: str) -> None:
         os.kill(development.terminal.pid, signal.SIGUSR1)
         eventually(log.exists, "the log is there again")
         eventually(access_log.exists, "and so is the access log")
+        os.kill(development.terminal.pid, signal.SIGUSR2)
+        eventually(lambda: "not upgraded" in log.read_text(), "there is nothing to upgrade, which is no reason to end")
 
 
 LAUNCHER = """\
