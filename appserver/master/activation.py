@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 FIRST = 3  # SD_LISTEN_FDS_START
 UNNAMED = "unknown"  # what sd_listen_fds_with_names(3) calls a socket whose name was not passed on
 
+_DIGITS = len(str(2**31))  # no descriptor has more
+
 VARIABLES = ("LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
@@ -29,13 +31,17 @@ class Activation:
 
         The descriptors are closed on exec from now on: programs started by this one are not to have them.
         """
-        if environ.get("LISTEN_PID") != str(pid) or not environ.get("LISTEN_FDS", "").isdecimal():
+        count = environ.get("LISTEN_FDS", "")
+        if environ.get("LISTEN_PID") != str(pid) or not count.isdecimal() or len(count) > _DIGITS:
             return cls()
         names = environ.get("LISTEN_FDNAMES", "").split(":")
         sockets: dict[str, tuple[int, ...]] = {}
-        for index in range(int(environ["LISTEN_FDS"])):
-            fd = first + index
-            with contextlib.suppress(OSError):  # one that is not there is missed by whoever wants it
+        # Only those that are there: counting up to a number that somebody has got wrong may take for ever.
+        for fd in sorted(fd for fd in map(int, os.listdir("/proc/self/fd")) if first <= fd < first + int(count)):
+            index = fd - first
+            with contextlib.suppress(
+                OSError
+            ):  # that of the list itself; one that is not there is missed by whoever wants it
                 os.set_inheritable(fd, False)
                 name = names[index] if index < len(names) and names[index] else UNNAMED
                 sockets[name] = (*sockets.get(name, ()), fd)

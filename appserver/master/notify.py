@@ -38,7 +38,7 @@ class Notifier:
         self._address = "\0" + address[1:] if address.startswith("@") else address if address.startswith("/") else ""
         limit = environ.get("WATCHDOG_USEC", "")
         mine = environ.get("WATCHDOG_PID", str(pid)) == str(pid)
-        self.watchdog_limit = int(limit) / 1e6 if limit.isdecimal() and mine else 0.0
+        self.watchdog_limit = int(limit) / 1e6 if limit.isdecimal() and len(limit) <= 20 and mine else 0.0
         """Seconds within which it wants to hear that the server is alive; 0.0 if it does not."""
         self._waiting: deque[str] = deque(maxlen=MAX_WAITING)
         if self._address:

@@ -53,12 +53,13 @@ class TestNames:
     def test_programs_that_are_started_later_do_not_get_them(self) -> None:
         assert [os.get_inheritable(fd) for fd in passed().descriptors()] == [False, False, False]
 
-    @pytest.mark.parametrize("count", ["", "x", "-1", "0"])
+    @pytest.mark.parametrize("count", ["", "x", "-1", "0", "9" * 20, "9" * 5000])
     def test_a_count_that_is_none_is_none(self, count: str) -> None:
         assert not passed(count).sockets
 
-    def test_a_descriptor_that_is_not_there_is_left_out(self) -> None:
-        assert passed("4", "web:web:admin:late").sockets.keys() == {"web", "admin"}
+    @pytest.mark.parametrize("count", ["4", "2000000000"])
+    def test_a_descriptor_that_is_not_there_is_left_out(self, count: str) -> None:
+        assert passed(count, "web:web:admin:late").sockets.keys() == {"web", "admin"}
 
     def test_no_environment_is_no_socket(self) -> None:
         assert not Activation.of({}, 42).sockets

@@ -74,6 +74,7 @@ def test_what_a_slow_manager_has_no_room_for_is_sent_later_in_order(manager: soc
         ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "42"}, 3.0),
         ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "43"}, 0.0),
         ({"WATCHDOG_USEC": "soon"}, 0.0),
+        ({"WATCHDOG_USEC": "9" * 5000}, 0.0),
     ],
 )
 def test_the_watchdogs_limit_is_taken_if_it_is_for_this_process(environ: dict[str, str], limit: float) -> None:
