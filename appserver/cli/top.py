@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from appserver.cli.activity import Look, as_view
 from appserver.cli.output import show
-from appserver.telemetry.logs import understands_colours
+from appserver.telemetry.logs import understands_colours, understands_sequences
 from appserver.telemetry.output import Destination
 
 # The other screen of the terminal, without a cursor; and back (xterm's control sequences, which all of them know).
@@ -26,9 +26,10 @@ _WIDTH, _HEIGHT = 100, 10_000  # of what is no terminal
 def watch(look: Callable[[], Look], interval: float, *, once: bool) -> None:
     """Show a view every `interval` seconds until q or Ctrl-C is pressed; only one, as plain text, if `once`.
 
+    Only one, too, where none can be painted over the one before.
     Raises ControlError when the server cannot be asked any more.
     """
-    if once or not sys.stdout.isatty():
+    if once or not _is_screen():
         before = look()
         time.sleep(interval)
         show(as_view(before, look(), width=_WIDTH, height=_HEIGHT, now=datetime.now(UTC)))
@@ -49,6 +50,10 @@ def _paint(before: Look, after: Look) -> None:
     # Over the old picture line by line: clearing all of it first would flicker. No line feed behind the last line, which
     # would scroll.
     show(_HOME + "\n".join(line + _CLEAR_LINE for line in lines) + _CLEAR_BELOW)
+
+
+def _is_screen() -> bool:
+    return sys.stdout.isatty() and understands_sequences(Destination.stream(sys.stdout.fileno()))
 
 
 def _colours() -> bool:

@@ -177,7 +177,12 @@ def _for_journal(form: Callable[[Record], bytes]) -> Callable[[Record], bytes]:
 
 def understands_colours(destination: Destination) -> bool:
     """Whether to write in colours there (https://no-color.org)."""
-    return destination.is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return understands_sequences(destination) and not os.environ.get("NO_COLOR")
+
+
+def understands_sequences(destination: Destination) -> bool:
+    """Whether it is a terminal that acts on control sequences, and does not show them."""
+    return destination.is_terminal and os.environ.get("TERM") != "dumb"
 
 
 def _current() -> _Log:
