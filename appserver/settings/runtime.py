@@ -19,6 +19,7 @@ SYSTEM = Path("/run/appserver")
 """The directory of servers that root starts, of the image, and of systemd's units."""
 
 _NAME = "control.sock"
+_STEM = 32  # octets of the name of the settings file
 _LONGEST = 107  # sockaddr_un's sun_path (unix(7)), less the terminating NUL
 
 
@@ -80,7 +81,8 @@ def _given(environ: Mapping[str, str]) -> Path | None:
 def _name(files: Sequence[Path]) -> str:
     place = files[0].absolute() if files else Path.cwd()
     digest = hashlib.sha256(os.fsencode(place)).hexdigest()[:8]
-    return f"{place.stem[:32]}-{digest}.sock"
+    # Cut by octets, as the kernel counts a path, and without what is no text: an address in the settings is text.
+    return f"{os.fsencode(place.stem)[:_STEM].decode(errors='ignore')}-{digest}.sock"
 
 
 def _is_safe(directory: Path) -> bool:

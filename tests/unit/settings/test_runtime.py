@@ -72,6 +72,14 @@ def test_what_the_kernel_does_not_take_is_passed_over(system: Path, tmp_path: Pa
     assert place.parent == system
 
 
+@pytest.mark.parametrize("name", ["店" * 60, "shop\udcff", "\udcff"], ids=["long", "no text", "nothing"])
+def test_a_file_of_any_name_has_one_that_can_be_written_in_settings(name: str) -> None:
+    place = server_place([Path(f"/etc/appserver/{name}.toml")], {}, system=Path("/run"))
+    assert place is not None
+    assert place.parent == Path("/run")
+    assert len(str(place).encode()) <= 64
+
+
 def test_every_settings_file_has_its_own_and_so_has_every_directory_without_one(
     system: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
