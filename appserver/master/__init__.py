@@ -14,6 +14,7 @@ Everything it does is an event with a deadline; there is no waiting loop in it.
     admin           the addresses for watching and control; view: what they show; reload_outcomes: how reloads ended
     upgrade         replacing the program in place; handover: what the old one tells the new one
     notify          what the service manager is told
+    host            what the machine has to have; belongings: files that are given to the user of the workers
 
 Of `worker` it knows nothing but `worker.messages`.
 """
