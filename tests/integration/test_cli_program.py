@@ -169,6 +169,7 @@ def test_a_directory_of_another_user_is_no_bug(tmp_path: Path, command: str, cod
     assert run.returncode == code
 
 
+@pytest.mark.long
 def test_a_runtime_directory_of_another_user_is_passed_over(tmp_path: Path) -> None:
     # su, which leaves the variables of the session as they are
     (tmp_path / "closed").mkdir(mode=0)
@@ -178,6 +179,7 @@ def test_a_runtime_directory_of_another_user_is_passed_over(tmp_path: Path) -> N
     assert "bug" not in run.stderr
 
 
+@pytest.mark.long
 def test_a_name_that_is_no_utf_8_can_be_told(tmp_path: Path) -> None:
     name = os.fsdecode(b"server\xff.toml")
     (tmp_path / name).write_text('[app]\ntarget = "a:b"')
@@ -198,11 +200,13 @@ class TestCheckOfAnApplication:
         assert (run.returncode, run.stderr) == (0, "")
         assert run.stdout.endswith("the application can be imported: example:app\n")
 
+    @pytest.mark.long
     def test_it_has_the_variables_of_the_env_file(self, tmp_path: Path) -> None:
         (tmp_path / "app.env").write_text("GREETING=hello\n")
         source = "import os\nassert os.environ['GREETING'] == 'hello'\nasync def app(scope, receive, send): ..."
         assert self.check(tmp_path, source, "--env-file", "app.env").returncode == 0
 
+    @pytest.mark.long
     def test_a_module_named_like_one_of_the_standard_library_is_in_nobodys_way(self, tmp_path: Path) -> None:
         (tmp_path / "types.py").write_text("raise RuntimeError('not this one')")
         program = "from appserver.cli import main; raise SystemExit(main())"
@@ -227,6 +231,7 @@ class TestCheckOfAnApplication:
         assert str(ROOT / "appserver") not in run.stderr, "a traceback of ours"
         assert run.stderr.endswith("appserver: example:app cannot be imported (exit code 4)\n")
 
+    @pytest.mark.long
     def test_one_that_ends_its_process_is_told_with_the_signal(self, tmp_path: Path) -> None:
         run = self.check(tmp_path, "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
         assert (run.returncode, run.stderr) == (
@@ -254,6 +259,7 @@ class TestLoggingConfiguration:
         expected = f'appserver: --log-config: logging.config_file = "log.toml": {reason}\n'
         assert (run.returncode, run.stderr) == (2, expected)
 
+    @pytest.mark.long
     def test_a_class_that_is_not_there_is_found_with_the_application(self, tmp_path: Path) -> None:
         (tmp_path / "main.py").write_text("async def app(scope, receive, send): pass\n")
         (tmp_path / "log.toml").write_text('version = 1\n[handlers.mine]\nclass = "main.Missing"\n')

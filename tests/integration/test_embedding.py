@@ -512,6 +512,7 @@ class TestRun:
         finally:
             process.kill()
 
+    @pytest.mark.long
     @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
     def test_ctrl_c_while_it_stops_stops_it_at_once(self, tmp_path: Path, first: signal.Signals) -> None:
         with self.stopping(tmp_path, first) as (process, client):
@@ -533,6 +534,7 @@ class TestRun:
         log.join(5)
         assert "Traceback" not in "".join(log.lines)
 
+    @pytest.mark.long
     def test_another_term_lets_it_finish_what_it_is_serving(self, tmp_path: Path) -> None:
         with self.stopping(tmp_path, signal.SIGTERM) as (process, client):
             process.send_signal(signal.SIGTERM)
@@ -643,6 +645,7 @@ class TestLogging:
         ):
             raise AssertionError
 
+    @pytest.mark.long
     def test_the_rest_is_about_what_the_server_itself_logs(self, tmp_path: Path) -> None:
         done = self.run(tmp_path, file="server.log", format="json")
         assert (done.returncode, done.stderr) == (0, "")

@@ -8,6 +8,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.conftest import StartServer
 from tests.support.address import Address, Response
 from tests.support.load import Load
@@ -85,6 +87,7 @@ def test_it_is_not_ready_while_it_serves_on_before_a_stop(start_server: StartSer
     assert server.wait_for_exit() == 0
 
 
+@pytest.mark.long
 def test_it_answers_while_every_worker_is_blocked(start_server: StartServer) -> None:
     server = start_server({**ADMIN, "workers": {"count": 2, "stall_report": 1, "stall_timeout": 0}})
     connections = []
@@ -120,6 +123,7 @@ def test_whatever_changes_the_server_is_refused_there(start_server: StartServer)
     assert server.request("/").text == "hello"
 
 
+@pytest.mark.long
 def test_it_knows_no_lines_of_the_access_log_and_counts_no_requests(start_server: StartServer) -> None:
     server = start_server(ADMIN)
     for _ in range(3):

@@ -70,6 +70,7 @@ def directory_of(server: Server) -> Path:
     return Path(server.request("/order/book").text.strip('"'))
 
 
+@pytest.mark.long
 def test_they_are_summed_over_workers_that_die_and_are_replaced(start_server: StartServer) -> None:
     server = start_server(
         {**SETTINGS, "workers": {"count": 2, "preload": True, "max_requests": 25}}, files={"shop.py": SHOP}

@@ -121,6 +121,7 @@ class TestImport:
         assert "broken.py" in said
         assert said.count("boot failed") == 1
 
+    @pytest.mark.long
     @pytest.mark.parametrize("preload", [False, True])
     def test_an_application_that_has_gevent_patch_threads_is_told_what_to_do(
         self, tmp_path: Path, preload: bool
@@ -175,6 +176,7 @@ class TestStartup:
         assert ("zygote stacks" if preload else "worker stacks") in said
         assert "in connect" in said
 
+    @pytest.mark.long
     @pytest.mark.parametrize("preload", [False, True])
     def test_one_that_is_killed_while_it_shows_where_has_not_crashed(self, tmp_path: Path, preload: bool) -> None:
         settings = {"app": {"target": "broken:app"}, "workers": {"stall_report": 1, "preload": preload}}

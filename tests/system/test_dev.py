@@ -286,6 +286,7 @@ def test_broken_settings_change_nothing(tmp_path: Path) -> None:
             assert response.headers["x-new"] == "1"
 
 
+@pytest.mark.long
 def test_a_variable_of_the_file_goes_when_it_goes_there(tmp_path: Path) -> None:
     (tmp_path / "app.env").write_text("GREETING=hi\n")
     source = APPLICATION.replace('"version 1"', 'str(__import__("os").environ.get("GREETING"))')
@@ -298,6 +299,7 @@ def test_a_variable_of_the_file_goes_when_it_goes_there(tmp_path: Path) -> None:
         assert development.get("/") == "None"
 
 
+@pytest.mark.long
 def test_secrets_stay_with_the_server_and_what_is_not_used_is_told_once(tmp_path: Path) -> None:
     config = '{"version": 1, "loggers": {"shop": {"level": "CRITICAL"}}}'
     shown = """str((

@@ -152,6 +152,7 @@ PRELOADED_CHILDREN = textwrap.dedent("""
     """)
 
 
+@pytest.mark.long
 def test_preloaded_children_outlive_a_worker_and_end_with_the_zygote(start_server: StartServer) -> None:
     settings = {"app": {"target": "preloaded:app"}, "workers": {"count": 1, "preload": True}}
     server = start_server(settings, files={"preloaded.py": PRELOADED_CHILDREN})
@@ -178,6 +179,7 @@ def test_a_thread_that_does_not_end_is_named_and_cut_off(start_server: StartServ
     assert not server.log.matching("worker killed")
 
 
+@pytest.mark.long
 def test_a_child_that_nobody_ends_is_named_and_ended(start_server: StartServer) -> None:
     server = start(start_server, graceful_timeout=1)
     child = int(server.request("/child").text)

@@ -134,6 +134,7 @@ class TestUnixSocket:
 
 
 class TestReload:
+    @pytest.mark.long
     def test_what_is_removed_refuses_although_a_worker_still_holds_it(
         self, start_server: StartServer, tmp_path: Path
     ) -> None:

@@ -124,6 +124,7 @@ def test_a_failed_start_is_never_ready(tmp_path: Path) -> None:
     manager.close()
 
 
+@pytest.mark.long
 def test_an_upgrade_keeps_telling(start_server: StartServer, manager: Manager) -> None:
     server = start_server(environment={**manager.environment, "WATCHDOG_USEC": "1000000"})
     manager.wait_for("READY", skipping=aside)
@@ -196,6 +197,7 @@ class TestWatchdog:
         for _ in range(3):
             manager.wait_for("WATCHDOG")
 
+    @pytest.mark.long
     def test_a_watchdog_for_another_process_is_none_of_ours(self, start_server: StartServer, manager: Manager) -> None:
         start_server(environment={**manager.environment, "WATCHDOG_USEC": "200000", "WATCHDOG_PID": "1"})
         manager.wait_for("READY", skipping=lambda message: "WATCHDOG" not in message)

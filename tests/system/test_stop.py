@@ -187,6 +187,7 @@ if "appserver" in sys.orig_argv:
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_that_comes_when_everything_has_ended_changes_nothing(
     start_server: StartServer, tmp_path: Path, number: signal.Signals

@@ -104,6 +104,7 @@ def test_curl_and_openssl_are_served(start_server: StartServer, tmp_path: Path) 
     assert old.returncode != 0
 
 
+@pytest.mark.long
 def test_sessions_are_resumed_by_every_worker(start_server: StartServer, tmp_path: Path) -> None:
     server = start_server(settings(tmp_path, workers={"count": 2}))
     client = AUTHORITY.client()
@@ -222,6 +223,7 @@ class TestRenewal:
         for connection in (before, after):
             connection.close()
 
+    @pytest.mark.long
     def test_it_outlives_the_replacement_of_the_program_and_the_loss_of_its_files(
         self, start_server: StartServer, tmp_path: Path
     ) -> None:

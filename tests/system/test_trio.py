@@ -290,6 +290,7 @@ def test_a_client_that_leaves_ends_its_stream(make: Callable[..., Server], loop:
         assert server.request().text == "1"
 
 
+@pytest.mark.long
 def test_a_time_limit_cancels_the_application(make: Callable[..., Server]) -> None:
     with make(http={"request_timeout": 1}) as server:
         assert server.request("/wait").status == 504
@@ -297,6 +298,7 @@ def test_a_time_limit_cancels_the_application(make: Callable[..., Server]) -> No
         assert "in sleep_forever" in server.log.wait_for("request timed out")["stack"]
 
 
+@pytest.mark.long
 def test_the_end_of_a_drain_cancels_what_runs_and_is_not_held_up(make: Callable[..., Server], loop: str) -> None:
     with make(loop, workers={"graceful_timeout": 1}) as server, ThreadPoolExecutor() as clients:
         answers = [clients.submit(server.request, path) for path in ("/wait", "/wait/shielded")]
@@ -311,6 +313,7 @@ def test_the_end_of_a_drain_cancels_what_runs_and_is_not_held_up(make: Callable[
     assert server.log.matching("tasks of trio go on")
 
 
+@pytest.mark.long
 def test_what_asks_for_the_end_of_the_worker_gets_it(make: Callable[..., Server]) -> None:
     with make() as server:
         [before] = server.workers()
@@ -334,6 +337,7 @@ def test_a_crash_of_trio_or_of_the_applications_nursery(make: Callable[..., Serv
         eventually(lambda: server.request().status == 200, "requests are answered")
 
 
+@pytest.mark.long
 def test_stacks_show_trios_tasks(make: Callable[..., Server], tmp_path: Path) -> None:
     with make(admin={"control": str(tmp_path / "control")}) as server:
         command = [sys.executable, "-m", "appserver", "stacks", "--config", str(server.directory / "server.toml")]

@@ -172,6 +172,7 @@ def test_a_zygote_killed_during_the_exec_is_replaced(start_gated: StartServer) -
     server.wait_for_workers(1, without=[worker.pid])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("word", [TRY, TAKE_OVER], ids=["during the trial", "during the exec"])
 def test_a_stop_during_it_is_a_stop(start_gated: StartServer, word: str) -> None:
     server = start_gated({"workers": {"count": 2}})
@@ -284,6 +285,7 @@ class TestANewProgramThatIsNotFit:
         )
         eventually(lambda: len(server.processes()) == 3, "the new program is gone")
 
+    @pytest.mark.long
     def test_settings_that_have_become_invalid_are_found_before(self, start_server: StartServer) -> None:
         server = start_server()
         server.write("server.toml", "[app]\ntarget = 'application:app'\n[workers]\ncuont = 2\n")

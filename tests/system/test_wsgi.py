@@ -91,6 +91,7 @@ def test_a_forked_child_ends_where_it_leaves_the_application(make: Callable[...,
         assert use(server)["busy"] == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 def test_those_who_wait_for_a_thread_are_seen_and_those_who_leave_are_not_served(
     make: Callable[..., Server], loop: str

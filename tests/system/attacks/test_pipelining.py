@@ -82,6 +82,7 @@ def test_clients_that_pipeline_and_read_nothing_cost_about_one_read_each(start_s
     assert grown_by_greed(server.address, worker.pid) < GREEDY * PER_CONNECTION
 
 
+@pytest.mark.long
 def test_nor_do_they_on_the_admin_listener(start_server: StartServer, tmp_path: Path) -> None:
     server = start_server({"admin": {"bind": "127.0.0.1:0", "control": str(tmp_path / "control")}})
     admin = Address.parse(server.log.wait_for("admin listening", controls=False)["address"])

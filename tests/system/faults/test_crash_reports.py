@@ -76,6 +76,7 @@ def test_a_session_that_kills_its_worker_at_once_is_named(start_server: StartSer
     assert [(found["method"], found["path"]) for found in record["serving"]] == [("WEBSOCKET", "/die")]
 
 
+@pytest.mark.long
 def test_a_worker_that_has_served_all_has_nothing_to_report(start_server: StartServer) -> None:
     server = start_server()
     assert server.request("/sleep/1").text == "slept"
@@ -99,6 +100,7 @@ def test_a_blocked_worker_is_reported_with_what_it_was_serving(start_server: Sta
         assert "/sleep/600" in [found["path"] for found in record["serving"]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 def test_a_task_that_raises_system_exit_does_not_take_requests_with_it(start_server: StartServer, loop: str) -> None:
     server = start_server(faulty({"loop": loop}), files=files())

@@ -121,6 +121,7 @@ class TestRotation:
         finally:
             server.close()
 
+    @pytest.mark.long
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root may change its user")
     def test_nor_where_the_workers_run_as_another_user(self, directory: Path) -> None:
         logs = directory / "log"
@@ -144,6 +145,7 @@ class TestRotation:
             Path(name).chmod(0o755)
             yield Path(name)
 
+    @pytest.mark.long
     def test_a_file_that_is_copied_and_truncated_goes_on_from_its_start(
         self, start_server: StartServer, tmp_path: Path
     ) -> None:
