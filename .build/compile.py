@@ -16,7 +16,10 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-COMPILED = ("http/*", "http1/*", "http2/*", "proxy/*", "engine/*", "aws/invocation")
+COMPILED = (
+    "http/*", "http1/*", "http2/*", "proxy/*", "engine/*", "aws/invocation",
+    "telemetry/access_*", "telemetry/slot", "telemetry/http2_counts",
+)  # fmt: skip
 """The modules of appserver that are compiled: those that requests and responses go through.
 
 A class that is compiled has no interpreted subclasses; that is why one of `aws` is among them.
@@ -27,7 +30,7 @@ INTERPRETED = {
     "http1/lexer_httptools": "subclassed by tests, and next to all of its work is done by httptools",
     "proxy/trust": "mypyc does not take it",
     "engine/acceptor": "has a class inside of a function, which mypyc does not take; no part of a request",
-    "engine/lifecycle": "the frames of its coroutines are where the report of a blocked or late request begins",
+    "engine/calls": "the frames of its coroutines are where the report of a blocked or late request begins",
     "http2/errors": "exceptions with attributes of the class, which mypyc forgets",
     "engine/request_id": "subclassed by tests",
     "engine/file": "a context manager made of a generator; no part of most requests",

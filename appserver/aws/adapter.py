@@ -18,7 +18,7 @@ from appserver.asgi.types import ASGIApplication
 from appserver.aws import events
 from appserver.aws.events import InvocationRequest, Kind, Options
 from appserver.aws.invocation import Buffered, Stream, Streamed, refusal
-from appserver.engine import lifecycle
+from appserver.engine import calls, lifecycle
 from appserver.engine.admission import Admission
 from appserver.engine.exchange import DONE, Exchange
 from appserver.engine.refusal import body_too_large
@@ -100,6 +100,7 @@ class Adapter:
         self._templates: dict[tuple[Any, ...], dict[str, Any]] = {}
         self._settings = settings
         self._logger = logger
+        self.access_log = access_log
         workers = settings.workers
         admission = None
         if workers.max_concurrency:
@@ -160,7 +161,7 @@ class Adapter:
             carrier.id_value = exchange.request_id.encode()
         exchange.finish_by = min(exchange.finish_by, self._time_is_up(invocation))
         service.context.run(TRACE_ID.set, invocation.trace_id)  # the task gets a copy
-        lifecycle.call(service, exchange)
+        calls.call(service, exchange)
         if exchange.phase < DONE:
             await asyncio.sleep(0)  # an application that waits for nothing is through after one turn, without a timer
             if exchange.phase < DONE:
@@ -213,7 +214,7 @@ class Adapter:
             if limit < self.service.request_timeout:
                 late = f"the application has not answered within {limit:.3g} s, and the function's time is up"
                 error = RequestError(504, "request_timeout", late)
-            lifecycle.time_out(self.service, exchange, error)
+            calls.time_out(self.service, exchange, error)
 
     def _template(self, request: InvocationRequest) -> dict[str, Any]:
         """The part that the scopes of all requests to one address of the function have in common."""

@@ -68,8 +68,8 @@ class Handler:
         )
         answer = await adapter.answer(invocation)
         await adapter.settle(invocation)
-        if adapter.service.access_log is not None:
-            adapter.service.access_log.flush()
+        if adapter.access_log is not None:
+            adapter.access_log.flush()
         return answer
 
     def _start(self) -> Adapter:

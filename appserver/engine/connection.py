@@ -18,8 +18,8 @@ from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from appserver.engine import calls, lifecycle, refusal
 from appserver.engine import connection_states as states
-from appserver.engine import lifecycle, refusal
 from appserver.engine.exchange import DONE, GONE, Exchange
 from appserver.engine.file import FilePart
 from appserver.engine.filecopy import copy_file
@@ -94,7 +94,7 @@ class Connection(Link):
         if exchange is not None and self.state == states.RESPONSE and self._parser.idle:
             # What `_proceed` comes to for a request without a body and with nothing behind it, as most are.
             self._uncalled = None
-            lifecycle.call(self._service, exchange)
+            calls.call(self._service, exchange)
         else:
             self._proceed()
 
@@ -182,7 +182,7 @@ class Connection(Link):
             return
         if self._uncalled is not None:
             exchange, self._uncalled = self._uncalled, None
-            lifecycle.call(self._service, exchange)
+            calls.call(self._service, exchange)
         state = self.state
         if state in (states.BODY, states.REST):
             self._await_body()
@@ -454,7 +454,7 @@ class Connection(Link):
 
     def _is_late(self, now: float) -> None:  # noqa: ARG002
         assert self.exchange is not None
-        lifecycle.time_out(self._service, self.exchange)
+        calls.time_out(self._service, self.exchange)
 
     # Work that is under way, and the drain.
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from appserver.engine import lifecycle, refusal
+from appserver.engine import calls, refusal
 from appserver.engine.exchange import DONE, GONE, Exchange
 from appserver.engine.file import FilePart
 from appserver.engine.filecopy import READ_SIZE, shortened
@@ -120,12 +120,12 @@ class StreamCarrier(OnStream):
     def call(self) -> None:
         """Call the application, unless the client has reset the stream in the same breath."""
         if self.exchange.phase < DONE:
-            lifecycle.call(self._service, self.exchange)
+            calls.call(self._service, self.exchange)
 
     def look(self, now: float) -> None:
         """Act on the time limits of the request."""
         if now >= self.exchange.finish_by:
-            lifecycle.time_out(self._service, self.exchange)
+            calls.time_out(self._service, self.exchange)
         elif now >= self.read_by and not self.exchange.buffered:
             self._connection.refuse(self.exchange, refusal.body_late(self._service))
 

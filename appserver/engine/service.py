@@ -20,10 +20,11 @@ from appserver.engine.request_id import RequestIDs
 from appserver.engine.work import Registry
 from appserver.forked import generation
 from appserver.http.limits import Limits
+from appserver.http.request import Request
 from appserver.http1.response import EncodedDefaults
 from appserver.proxy import Address, Trust, make_reader
 from appserver.settings import HTTP2Settings, HTTPSettings, ProxySettings, WebSocketSettings
-from appserver.telemetry.access_log import AccessLog
+from appserver.telemetry.access_format import SessionEnd
 from appserver.telemetry.slot import WorkerSlot
 
 if TYPE_CHECKING:  # a function, which has no connections, starts sooner without these
@@ -75,6 +76,26 @@ class SessionLimits:
         )
 
 
+class AccessLines(Protocol):
+    """What the engine needs of an access log (`telemetry.access_log`)."""
+
+    def request(
+        self,
+        head: Request,
+        client: Address | None,
+        status: int,
+        seconds: float,
+        received: int,
+        sent: int,
+        outcome: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        """Note a request whose response has ended."""
+
+    def session(self, head: Request, client: Address | None, end: SessionEnd, request_id: str | None = None) -> None:
+        """Note a WebSocket session that has ended."""
+
+
 class Service:
     """The application, the limits it is served within, and what counts and remembers the connections."""
 
@@ -96,7 +117,7 @@ class Service:
         root_path: str,
         state: dict[str, Any],
         slot: WorkerSlot,
-        access_log: AccessLog | None,
+        access_log: AccessLines | None,
         logger: Logger,
         clock: Callable[[], float] = time.monotonic,
         date: Callable[[], float] = time.time,

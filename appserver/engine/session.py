@@ -16,7 +16,7 @@ import asyncio
 from typing import Any, Final
 
 from appserver.asgi.types import Message
-from appserver.engine import lifecycle, refusal
+from appserver.engine import calls, lifecycle, refusal
 from appserver.engine.failure import ENDS_WORKER, is_cut_off, report_session_failure, report_timeout
 from appserver.engine.peer import Peer
 from appserver.engine.pipe import Pipe
@@ -72,7 +72,7 @@ class Session(ClientSide):
         if rest:
             self._take_early(rest)
         scope = websocket_scope(self.template, self.request, self.client, service.state, self._handshake.subprotocols)
-        lifecycle.call_for_session(service, self, scope)
+        calls.call_for_session(service, self, scope)
 
     async def receive(self) -> Message:
         """The next message; before the first, websocket.connect; after the last, websocket.disconnect."""

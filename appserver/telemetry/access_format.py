@@ -40,40 +40,40 @@ class SessionEnd(NamedTuple):
     outcome: str | None
 
 
-class Format(Protocol):
+class Format:
     """Makes lines, with their line feed."""
 
-    def __call__(self, finished: Finished) -> str: ...
+    def __call__(self, finished: Finished) -> str:
+        """The line for a request whose response has ended."""
+        raise NotImplementedError
 
     def session(
         self, now: float, head: Request, client: tuple[str, int] | None, end: SessionEnd, request_id: str | None
     ) -> str:
         """The line for a WebSocket session that has ended at `now`, seconds since the epoch."""
+        raise NotImplementedError
 
 
-# Small numbers, and thousandths behind a point, as text: formatting a number costs four times a look, a padded one ten times.
-_NUMBERS = tuple(map(str, range(1000)))
-_THOUSANDTHS = tuple(f".{number:03}" for number in range(1000))
+# Pieces of a line by the number in them. To format a number costs four times a look, a padded one ten times; and a piece of text
+# costs as much as a look, so the text behind a number is in the same piece.
+_SMALL = 1000
+_STATUSES = tuple(f'","status":{number or "null"},"duration_ms":' for number in range(_SMALL))
+_MICROSECONDS = tuple(f'0.{number:03},"received_bytes":' for number in range(_SMALL))
+_RECEIVED = tuple(f'{number},"sent_bytes":' for number in range(_SMALL))
+_SENT = tuple(f'{number},"client":' for number in range(_SMALL))
 
 # The fields of a request that stand in a line, but for `host`. To ask this of each takes less than a dict of all, or two comparisons.
 _SHOWN = frozenset((b"user-agent", b"referer"))
 
+# So many values of fields are remembered as JSON has them, none longer than that. Few hosts and programs ask most of the time,
+# and a look costs a fifth.
+_MOST, _LONGEST = 256, 512
 
-class _Quoted(dict[bytes | None, str]):
-    """Values of fields as JSON has them. Few hosts and programs ask most of the time, and a look costs a fifth."""
-
-    _MOST, _LONGEST = 256, 512
-
-    def __missing__(self, value: bytes | None) -> str:
-        found = quote(value.decode("utf-8", "backslashreplace")) if value else "null"
-        if len(self) >= self._MOST:
-            self.clear()
-        if len(found) <= self._LONGEST:
-            self[value] = found
-        return found
+# Seconds by which a millisecond is taken to be shorter, so that rounding cannot lead into the next one.
+_MARGIN = 1e-6
 
 
-class JSONFormat:
+class JSONFormat(Format):
     """One JSON object a line, whose first members are those of any log record.
 
     It is put together from text: `quote` is the C function inside Python's JSON encoder, which leaves nothing but
@@ -84,42 +84,60 @@ class JSONFormat:
     def __init__(self, identity: Mapping[str, Any]) -> None:
         self._identity = identity
         known = {"level": "info", "event": "request", "logger": "appserver.access", **identity}
-        self._known = f'Z",{json.dumps(known, separators=(",", ":"))[1:-1]},"method":"'
-        self._quoted = _Quoted()
-        self._second = -1.0
-        self._stamp = ""
+        self._behind_stamp = f'Z",{json.dumps(known, separators=(",", ":"))[1:-1]},"method":"'
+        self._beginning = ""  # of all lines within a millisecond: `_lasting` seconds from `_since` on
+        self._since = 0.0
+        self._lasting = 0.0
+        self._quoted: dict[bytes | None, str] = {None: "null", b"": "null"}
 
     def __call__(self, finished: Finished) -> str:
         now, head, client, status, seconds, received, sent, outcome, request_id = finished
-        since = now - self._second
-        if not 0.0 <= since < 1.0:
-            self._second = second = float(floor(now))
-            self._stamp = f'{{"timestamp":"{timestamp(second)[:19]}'
-            since = now - second
-        microseconds = int(seconds * 1e6 + 0.5)
-        user_agent = referer = None
+        if not 0.0 <= now - self._since < self._lasting:
+            self._begin_millisecond(now)
+        user_agent: bytes | None = None
+        referer = "null"
         for name, value in head.headers:
             if name in _SHOWN:
-                if name == b"referer":
-                    referer = value
-                else:
+                if name == b"user-agent":
                     user_agent = value
-        quoted = self._quoted
-        path = head.path if head.path.isascii() else text(head.path)
+                else:
+                    referer = _quote_field(value)
+        path = head.path
+        if not path.isascii():
+            path = text(path)
         query = quote(head.query_string.decode("utf-8", "backslashreplace")) if head.query_string else '""'
+        quoted = self._quoted
+        authority = head.authority
+        duration = int(seconds * 1e6 + 0.5)
         return (
-            f"{self._stamp}{_THOUSANDTHS[int(since * 1000.0)]}{self._known}{head.method}"
-            f'","path":{quote(path)},"query":{query}'
-            f',"http_version":"{head.http_version}","status":{_NUMBERS[status] if status else "null"}'
-            f',"duration_ms":{microseconds // 1000}{_THOUSANDTHS[microseconds % 1000]}'
-            f',"received_bytes":{_NUMBERS[received] if received < 1000 else received}'
-            f',"sent_bytes":{_NUMBERS[sent] if sent < 1000 else sent}'
-            f',"client":{quote(client[0]) if client else "null"}'
-            f',"host":{quoted[head.authority]},"user_agent":{quoted[user_agent]}'
-            f',"referer":{quote(referer.decode("utf-8", "backslashreplace")) if referer else "null"}'
-            f',"request_id":{quote(request_id) if request_id else "null"}'
-            + (f',"outcome":"{outcome}"}}\n' if outcome else "}\n")
+            f'{self._beginning}{head.method}","path":{quote(path)},"query":{query}'
+            f',"http_version":"{head.http_version}{_STATUSES[status]}'
+            f"{_MICROSECONDS[duration] if duration < _SMALL else _milliseconds(duration)}"
+            f"{_RECEIVED[received] if received < _SMALL else _with_name(received, 'sent_bytes')}"
+            f"{_SENT[sent] if sent < _SMALL else _with_name(sent, 'client')}"
+            f"{quote(client[0]) if client else 'null'}"
+            f',"host":{quoted.get(authority) or self._remember(authority)}'
+            f',"user_agent":{quoted.get(user_agent) or self._remember(user_agent)}'
+            f',"referer":{referer},"request_id":{quote(request_id) if request_id else "null"}'
+            f"{_outcome(outcome) if outcome else _END}"
         )
+
+    def _begin_millisecond(self, now: float) -> None:
+        """Make the beginning of the lines from `now` to the end of its millisecond; a busy worker writes dozens in one."""
+        second = float(floor(now))
+        since = now - second
+        millisecond = int(since * 1000.0)
+        self._beginning = f'{{"timestamp":"{timestamp(second)[:19]}.{millisecond:03}{self._behind_stamp}'
+        self._since = now
+        self._lasting = (millisecond + 1) / 1000.0 - since - _MARGIN
+
+    def _remember(self, value: bytes | None) -> str:
+        found = _quote_field(value)
+        if len(self._quoted) >= _MOST:
+            self._quoted.clear()
+        if len(found) <= _LONGEST:
+            self._quoted[value] = found
+        return found
 
     def session(
         self, now: float, head: Request, client: tuple[str, int] | None, end: SessionEnd, request_id: str | None
@@ -153,6 +171,25 @@ class JSONFormat:
         return json.dumps(members, separators=(",", ":")) + "\n"
 
 
+_END = "}\n"
+
+
+def _outcome(outcome: str) -> str:
+    return f',"outcome":"{outcome}"{_END}'
+
+
+def _milliseconds(microseconds: int) -> str:
+    return f'{microseconds // 1000}.{microseconds % 1000:03},"received_bytes":'
+
+
+def _with_name(number: int, name: str) -> str:
+    return f'{number},"{name}":'
+
+
+def _quote_field(value: bytes | None) -> str:
+    return quote(value.decode("utf-8", "backslashreplace")) if value else "null"
+
+
 class Traced(Protocol):
     """A request that belongs to a trace: something in front of a function keeps them (AWS X-Ray)."""
 
@@ -172,7 +209,7 @@ class TracedJSONFormat(JSONFormat):
 _ESCAPES = {octet: f"\\x{octet:02x}" for octet in range(256) if not 0x20 <= octet < 0x7F} | {0x22: '\\"', 0x5C: "\\\\"}
 
 
-class CombinedFormat:
+class CombinedFormat(Format):
     """The combined log format of Apache and nginx."""
 
     def __init__(self) -> None:
@@ -204,7 +241,7 @@ def escaped(value: bytes | None) -> str:
     return value.decode("latin-1").translate(_ESCAPES) if value else "-"
 
 
-class ConsoleFormat:
+class ConsoleFormat(Format):
     """A line for a person, in the columns of the log."""
 
     def __init__(self, identity: Mapping[str, Any], console: Console) -> None:

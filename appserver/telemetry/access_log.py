@@ -6,9 +6,9 @@ many lines are handed to the output at once.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from random import random
+from time import time
 from typing import Any
 
 from appserver.http.request import Request
@@ -47,9 +47,9 @@ class AccessLog:
         destination = Destination.file(settings.file, "access_log.file") if settings.file else Destination.stream(1)
         self._output = LogOutput(destination, report=_report)
         self._format = choose_format(settings, destination, traced=traced)
-        self._line = self._format.__call__  # bound once: calling an object looks its `__call__` up each time
         self._excluded = frozenset(settings.exclude_paths)
         self._sample = settings.sample
+        self._selects = bool(self._excluded) or self._sample < 1
         self._lines: list[str] = []
         self._size = 0
         if threaded:
@@ -76,27 +76,31 @@ class AccessLog:
         `status` is 0 if no response was begun; `seconds` is how long it took; `received` and `sent` are octets;
         `outcome` is None, or for a request that did not end well "aborted", "timed_out" or "error".
         """
-        if head.path in self._excluded:
+        if self._selects and not self._is_wanted(head.path, outcome is None and 200 <= status < 400):
             return
-        if self._sample < 1 and 200 <= status < 400 and outcome is None and random() >= self._sample:  # noqa: S311
-            return
-        self._add(self._line((time.time(), head, client, status, seconds, received, sent, outcome, request_id)))
+        line = self._format.__call__((time(), head, client, status, seconds, received, sent, outcome, request_id))
+        self._lines.append(line)
+        self._size = size = self._size + len(line)
+        if size >= LIMIT:
+            self.flush()
 
     def session(
         self, head: Request, client: tuple[str, int] | None, end: SessionEnd, request_id: str | None = None
     ) -> None:
         """Note a WebSocket session that has ended; `head` is that of the request it began with."""
-        if head.path in self._excluded:
+        if self._selects and not self._is_wanted(head.path, end.outcome is None):
             return
-        if self._sample < 1 and end.outcome is None and random() >= self._sample:  # noqa: S311
-            return
-        self._add(self._format.session(time.time(), head, client, end, request_id))
-
-    def _add(self, line: str) -> None:
+        line = self._format.session(time(), head, client, end, request_id)
         self._lines.append(line)
         self._size += len(line)
         if self._size >= LIMIT:
             self.flush()
+
+    def _is_wanted(self, path: str, went_well: bool) -> bool:
+        """Whether a request or a session gets a line: not if its path is excluded, and only by chance if it went well."""
+        if path in self._excluded:
+            return False
+        return self._sample >= 1 or not went_well or random() < self._sample  # noqa: S311
 
     def flush(self) -> None:
         """Hand the lines over; does not wait."""

@@ -8,12 +8,12 @@ from datetime import datetime
 
 from appserver.http.request import Request
 from appserver.settings.access_pattern import ATOM
-from appserver.telemetry.access_format import Finished, SessionEnd, escaped
+from appserver.telemetry.access_format import Finished, Format, SessionEnd, escaped
 
 Atom = Callable[[Finished], str]
 
 
-class PatternFormat:
+class PatternFormat(Format):
     """Puts a line together from what the pattern names; what clients have sent is escaped as in the combined format."""
 
     def __init__(self, pattern: str) -> None:

@@ -17,8 +17,9 @@ from appserver.asgi.types import Receive, Scope, Send
 from appserver.engine.acceptor import COMPLAINT_INTERVAL, Acceptor
 from appserver.engine.listener import Listener
 from appserver.settings import WorkersSettings
+from appserver.telemetry.slot import WorkerSlot
 from tests.unit.engine.serving import listen, serving
-from tests.unit.engine.world import LOOPS, World, echo, make_slot, request, respond, run
+from tests.unit.engine.world import LOOPS, World, echo, request, respond, run
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
 
@@ -165,28 +166,23 @@ class TestAccepting:
 
         run(scenario, loop)
 
-    def test_a_busier_worker_leaves_a_connection_to_another_one_once(self, loop: str) -> None:
-        class BusySlot:
-            """The slot of a worker that has more connections than another one."""
+    def test_a_busier_worker_leaves_a_connection_to_another_one_once(
+        self, loop: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked = 0
 
-            def __init__(self) -> None:
-                self.slot = make_slot()
-                self.asked = 0
-
-            def connections_ahead(self) -> int:
-                self.asked += 1
-                return 5
-
-            def __getattr__(self, name: str) -> Any:
-                return getattr(self.slot, name)
+        def connections_ahead(_: WorkerSlot) -> int:
+            nonlocal asked
+            asked += 1
+            return 5
 
         async def scenario() -> None:
-            slot: Any = BusySlot()
-            async with serving(echo, slot=slot) as served:
+            monkeypatch.setattr(WorkerSlot, "connections_ahead", connections_ahead)
+            async with serving(echo) as served:
                 peer = await served.connect()
                 peer.send(request())
                 assert (await peer.response()).status == 200, "the other one may be busy in another way"
-                assert slot.asked >= 1
+                assert asked >= 1
                 await peer.close()
 
         run(scenario, loop)
