@@ -105,6 +105,7 @@ async def serving(
     tls: ServerTLS | None = None,
     makes_room: bool = False,
     clock: Callable[[], float] = time.monotonic,
+    date: Callable[[], float] = time.time,
     **http: Any,
 ) -> AsyncIterator[Served]:
     """Serve until the end of the block, then drain."""
@@ -126,6 +127,7 @@ async def serving(
         tls=tls,
         makes_room=makes_room,
         clock=clock,
+        date=date,
     )
     server.start([listener])
     try:

@@ -13,7 +13,7 @@ from appserver.asgi.types import Receive, Scope, Send
 from appserver.engine.server import until_next_tick
 from appserver.settings import HTTPSettings, WorkersSettings
 from tests.unit.engine.serving import Peer, listen, serving
-from tests.unit.engine.world import LOOPS, PARSERS, echo, parse, request, respond, run, settle
+from tests.unit.engine.world import LOOPS, PARSERS, echo, make_slot, parse, request, respond, run, settle
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
 
@@ -23,21 +23,20 @@ each_parser = pytest.mark.parametrize("parser", PARSERS)
 class TestTicks:
     def test_two_sweeps_are_never_close_together(self, loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """Nothing could have gone on in between. The date is that of the second, all the same."""
+        now = [1000.0]
         swept: list[float] = []
 
         async def scenario() -> None:
-            async with serving(echo) as served:
+            slot = make_slot()
+            async with serving(echo, slot=slot, clock=lambda: now[0], date=lambda: now[0]) as served:
                 server, service = served.server, served.server._service
                 with monkeypatch.context() as patched:
-                    patched.setattr(server, "sweep", lambda: swept.append(service.clock()))
-                    patched.setattr(server, "_swept", 0.0)
-                    for now in (1000.9, 1001.002, 1002.002):
-                        patched.setattr(service, "clock", lambda now=now: now)
-                        patched.setattr(service, "date", lambda now=now: now)
+                    patched.setattr(slot, "weigh", lambda _: swept.append(now[0]))  # which each sweep does
+                    for now[0] in (1000.9, 1001.002, 1002.002):
                         assert server._next_tick is not None
                         server._next_tick.cancel()
                         server._tick()
-                        if now == 1001.002:
+                        if now[0] == 1001.002:
                             assert service.defaults.date == b"Thu, 01 Jan 1970 00:16:41 GMT"
 
         run(scenario, loop)
