@@ -114,7 +114,8 @@ class FirstTransport(asyncio.Transport, asyncio.Protocol):
         else:
             protocol = transport.get_protocol()
             if isinstance(protocol, Link) and not protocol.reading:
-                transport.pause_reading()  # uvloop begins to read when `connection_made` has returned, whatever that has asked for
+                # Not before: uvloop, and asyncio up to Python 3.11.4, begin to read when `connection_made` has returned, whatever it asks for.
+                transport.pause_reading()
 
     # The side of the loop's transport.
 
@@ -132,8 +133,6 @@ class FirstTransport(asyncio.Transport, asyncio.Protocol):
             self._held.clear()
         if self._congested and successor.get_write_buffer_size() <= self._high:
             link.resume_writing()  # otherwise the successor does, as it has paused the protocol once more
-        if not link.reading:
-            successor.pause_reading()
         if self._ended and not self._aborted:
             successor.write_eof()
 

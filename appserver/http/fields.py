@@ -19,7 +19,7 @@ VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
 # uri-host [":" port] (RFC 9110 section 7.2). Without the comma that RFC 3986 allows in a reg-name: it is what a proxy
 # makes of two Host fields. Empty is valid: a URI without an authority has an empty Host (RFC 9112 section 3.2).
 AUTHORITY = re.compile(
-    rb"(?:(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})++|\[[0-9A-Fa-f:.]++\]|\[v[0-9A-Fa-f]++\.[A-Za-z0-9\-._~!$&'()*+;=:]++\])(?::[0-9]{0,5}+)?",
+    rb"(?:(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2})+|\[[0-9A-Fa-f:.]++\]|\[v[0-9A-Fa-f]++\.[A-Za-z0-9\-._~!$&'()*+;=:]++\])(?::[0-9]{0,5}+)?",
 )
 
 # 18 digits are below 2**63: no reader of the length, in whatever language, overflows.

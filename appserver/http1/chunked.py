@@ -11,9 +11,9 @@ from appserver.http1.grammar import FIELD_LINE
 
 # chunk-size [chunk-ext] CRLF. 15 digits are below 2**63. The white space around ";" and "=" is bad white space, which
 # "a recipient MUST parse for" (section 7.1.1); none of it may stand behind a size without an extension.
-QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
-EXTENSION = rb"[\t ]*+;[\t ]*+" + TCHAR + rb"++(?:[\t ]*+=[\t ]*+(?:" + TCHAR + rb"++|" + QUOTED + rb"))?+"
-SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15}+)((?:" + EXTENSION + rb")*+)\r\n")
+QUOTED = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*"'
+EXTENSION = rb"[\t ]*+;[\t ]*+" + TCHAR + rb"++(?:[\t ]*+=[\t ]*+(?:" + TCHAR + rb"++|" + QUOTED + rb"))?"
+SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15}+)((?:" + EXTENSION + rb")*)\r\n")
 
 # How many octets of extensions a body may hold more than octets of data, at any point of it. Nobody reads them, so they
 # would be a way to send for ever what counts nowhere (CVE-2023-39326); a signature per chunk stays possible.

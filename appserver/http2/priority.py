@@ -20,7 +20,7 @@ MAX_FIELD: Final = 256
 """A longer value is passed over."""
 
 # Members of a dictionary (RFC 8941 section 3.2), as far as they can be ours: a key, and an integer or a boolean.
-_MEMBER = re.compile(rb"[ \t]*+([a-z*][a-z0-9_\-.*]*+)(?:=([^,; \t]*+))?+(?:;[^,]*+)?+[ \t]*+(?:,|\Z)")
+_MEMBER = re.compile(rb"[ \t]*+([a-z*][a-z0-9_\-.*]*+)(?:=([^,; \t]*+))?(?:;[^,]*+)?[ \t]*+(?:,|\Z)")
 _known: dict[bytes, Priority] = {}
 
 

@@ -11,7 +11,7 @@ from appserver.proxy.trust import Address, Trust
 # forwarded-pair, or none, and what separates it from the next one (section 4). A value should be quoted if it holds a
 # colon; not everybody does.
 _PAIR = re.compile(
-    r"""[ \t]*+(?:([!#$%&'*+\-.^_`|~0-9A-Za-z]++)=(?:"((?:[^"\\]|\\.)*+)"|([!#$%&'*+\-.^_`|~0-9A-Za-z:\[\]/@]++)))?"""
+    r"""[ \t]*+(?:([!#$%&'*+\-.^_`|~0-9A-Za-z]++)=(?:"((?:[^"\\]|\\.)*)"|([!#$%&'*+\-.^_`|~0-9A-Za-z:\[\]/@]++)))?"""
     r"[ \t]*+([;,]|\Z)"
 )
 _QUOTED_PAIR = re.compile(r"\\(.)")
