@@ -197,7 +197,9 @@ class Acceptor:
             FirstTransport(self._service.loop, connected, self._complete, link).begin()
         else:
             self._adopted[link] = descriptor
-            start_task(self._adopt(self._complete(connected), link, protocol), loop=self._service.loop)
+            accepted = self._complete(connected)
+            connected.detach()
+            start_task(self._adopt(accepted, link, protocol), loop=self._service.loop)
         return True
 
     def _complain(self, error: OSError) -> None:
@@ -231,7 +233,8 @@ class Acceptor:
 def _completion(listening: socket.socket) -> Callable[[socket.SocketType], socket.socket]:
     """Makes the socket that event loops want of one without all that Python adds, which costs as much as accepting.
 
-    They ask it for its family and type several times, and `socket.socket` makes an enumeration's member of each answer.
+    The descriptor is the same, so the first socket has to be detached from it. Event loops ask a socket for its family and type
+    several times, and `socket.socket` makes an enumeration's member of each answer.
     """
     family, kind, protocol = listening.family, listening.type, listening.proto
 
@@ -240,7 +243,7 @@ def _completion(listening: socket.socket) -> Callable[[socket.SocketType], socke
         type = listening.type
 
     def complete(connected: socket.SocketType) -> socket.socket:
-        accepted = Accepted(family, kind, protocol, connected.detach())
+        accepted = Accepted(family, kind, protocol, connected.fileno())
         accepted.setblocking(False)
         return accepted
 

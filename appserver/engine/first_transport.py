@@ -98,8 +98,10 @@ class FirstTransport(asyncio.Transport, asyncio.Protocol):
 
     async def _give_over(self) -> None:
         """Leave the connection to a transport of the event loop."""
-        connected = self._complete(self._socket)
-        self._socket = connected
+        accepted = self._socket
+        connected = self._complete(accepted)
+        self._socket = connected  # without a moment in which a thread that forks would not see the descriptor
+        accepted.detach()
         try:
             transport, _ = await self._loop.connect_accepted_socket(lambda: self, connected)
         except OSError as error:  # the client has gone already, or the system has no room for one more
