@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from appserver.engine import lifecycle, refusal
 from appserver.engine.exchange import GONE, Exchange
-from appserver.engine.http2_link import HTTP2Link
+from appserver.engine.http2_link import GRACE, HTTP2Link
 from appserver.engine.http2_stream import Carried, Session, StreamCarrier, StreamPipe
 from appserver.engine.link import NEVER
 from appserver.engine.peer import Peer
@@ -27,6 +27,7 @@ from appserver.http.request import Request
 from appserver.http2.connection import Connection
 from appserver.http2.errors import Code, ConnectionFailure, Flood, StreamFailure
 from appserver.http2.response import error_response
+from appserver.http2.states import State
 from appserver.http2.stream import Stream
 
 LOOK_INTERVAL = 1.0
@@ -47,7 +48,7 @@ class HTTP2Connection(HTTP2Link):
         self.peer = peer
         self._begun: list[Carried] = []  # to be called when all that has arrived is read
         # Applications are at work for these although the stream has ended: see `abandon`.
-        self._abandoned: list[Exchange | Session] = []
+        self._abandoned: dict[int, Exchange | Session] = {}
 
     # The transport's side.
 
@@ -174,6 +175,7 @@ class HTTP2Connection(HTTP2Link):
     def on_data(self, stream: Stream, data: bytes) -> None:
         carrier: Carried | None = stream.carrier
         if carrier is None:
+            self.http2.discard(len(data))
             return
         if isinstance(carrier, StreamPipe):
             carrier.data_received(data)
@@ -209,7 +211,7 @@ class HTTP2Connection(HTTP2Link):
             exchange = carrier.exchange
             status = carrier.status if carrier.on_wire else 0
             self.forget(exchange, GONE, status, "aborted" if failure is None else "error")
-            self.abandon(exchange)
+            self.abandon(exchange, stream)
 
     def on_rejected(self, stream_id: int, failure: StreamFailure) -> None:  # noqa: ARG002
         self._note_violation(failure, None)
@@ -231,7 +233,7 @@ class HTTP2Connection(HTTP2Link):
             exchange.carrier.break_off("error")
         else:
             exchange.carrier.refuse(error, "error")
-        self.abandon(exchange)
+        self.abandon(exchange, exchange.carrier.stream)  # type: ignore[attr-defined]  # of this connection
 
     def _note_violation(self, failure: StreamFailure, exchange: Exchange | None) -> None:
         """Count and log that a stream has been reset because of what the client has done."""
@@ -294,16 +296,15 @@ class HTTP2Connection(HTTP2Link):
             if carrier is not None:
                 carrier.writing_resumed()
 
-    def abandon(self, work: Exchange | Session) -> None:
+    def abandon(self, work: Exchange | Session, stream: Stream) -> None:
         """A stream ends by what its client has done, or not done: it counts as open until the application is through."""
         if work.task is not None:
-            self._abandoned.append(work)
-            self.http2.abandoned(1)
+            self._abandoned[stream.id] = work
+            self.http2.abandoned(self._abandoned.keys())
 
     def _count_abandoned(self) -> None:
-        at_work = [work for work in self._abandoned if work.task is not None]
-        self.http2.abandoned(len(at_work) - len(self._abandoned))
-        self._abandoned = at_work
+        self._abandoned = {number: work for number, work in self._abandoned.items() if work.task is not None}
+        self.http2.abandoned(self._abandoned.keys())
 
     def works(self) -> Sequence[RequestWork]:
         return self._exchanges()
@@ -336,13 +337,16 @@ class HTTP2Connection(HTTP2Link):
             http2.refuse_streams()
         elif now >= self._leave_by and self._served > self._leave_after:
             http2.announce_end(ask=True)
+        interval = LOOK_INTERVAL
         for stream in list(http2.streams.values()):
             if self._is_stalled(stream, now):
                 self._cut(stream)
             elif stream.carrier is not None:
                 stream.carrier.look(now)
+            elif stream.state is State.HALF_CLOSED_LOCAL and not self._call_off(stream, now):
+                interval = GRACE
         waiting = http2.streams or http2.incomplete_since is not None or http2.unanswered_settings is not None
-        self._finish_by = now + LOOK_INTERVAL if waiting else NEVER
+        self._finish_by = now + interval if waiting else NEVER
         self._flush()
 
     def _is_stalled(self, stream: Stream, now: float) -> bool:
@@ -361,7 +365,7 @@ class HTTP2Connection(HTTP2Link):
         self.http2.reset(stream, Code.CANCEL)
         if isinstance(carrier, StreamCarrier):
             self.forget(carrier.exchange, GONE, carrier.status, "aborted")
-            self.abandon(carrier.exchange)
+            self.abandon(carrier.exchange, stream)
         elif carrier is not None:
             stream.carrier = None
             carrier.lost(limit)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from appserver.engine.link import NEVER, Link
 from appserver.engine.service import Service
 from appserver.http2.connection import Connection
+from appserver.http2.errors import Code
+from appserver.http2.stream import Stream
 
 WRITE_SIZE = 64 * 1024
 """Octets of bodies that are handed to the transport at once."""
@@ -14,6 +16,13 @@ QUIET_TIMEOUT = 1.0
 
 CROSSING_TIME = 1.0
 """So many seconds streams are taken that cross the first GOAWAY: longer than octets are under way."""
+
+GRACE = 0.5
+"""So many seconds, or one more, a client may go on with a request whose response is complete: longer than octets are under way.
+
+That is less than LINGER, for the end of a connection: here the time takes one of `http2.max_concurrent_streams` away from the
+client, and a drain waits for it.
+"""
 
 
 class HTTP2Link(Link):
@@ -75,17 +84,43 @@ class HTTP2Link(Link):
     def _rest(self) -> None:
         """No stream is open: end the connection, or wait for the next request."""
         http2 = self.http2
-        if self._goodbye_by != NEVER:
-            if self._service.clock() < self._goodbye_by and not http2.client_leaves:
-                self.send_by(self._goodbye_by)
-                return
-            http2.refuse_streams()
-            self.write(http2.octets_to_send(0))
+        if self._leave_by != NEVER:
+            if announcement := self._announcement():  # the last stream has ended by the client
+                self.write(announcement)
+            if self._goodbye_by != NEVER:
+                if self._service.clock() < self._goodbye_by and not http2.client_leaves:
+                    self.send_by(self._goodbye_by)
+                    return
+                http2.refuse_streams()
+                self.write(http2.octets_to_send(0))
         if http2.refuses_streams or http2.client_leaves:
             self.linger()
         elif self._read_by == NEVER:
             self._read_by = self._service.clock() + self._service.keepalive_timeout
             self._set_deadline()
+
+    # Requests that go on behind their responses.
+
+    def on_unread(self, stream: Stream, *, fits: bool) -> None:
+        """Call the request off in a while: see `Handler`.
+
+        At once, if it was no failure and asks for more than the windows allow: curl goes on with the upload then, reads no more,
+        and so would wait for ever.
+        """
+        carrier = stream.carrier
+        if not fits and carrier is not None and carrier.on_wire and carrier.status < 400:
+            self.http2.reset(stream, Code.NO_ERROR)
+            return
+        stream.moved = self._service.clock()
+        self._finish_by = min(self._finish_by, stream.moved + GRACE)
+        self._set_deadline()
+
+    def _call_off(self, stream: Stream, now: float) -> bool:
+        """Reset a stream whose response is complete, if the client has had the time to read that; returns whether it has."""
+        if self.congested or now < stream.moved + GRACE:  # the end of the response may wait to be written
+            return False
+        self.http2.reset(stream, Code.NO_ERROR)
+        return True
 
     # Ends.
 

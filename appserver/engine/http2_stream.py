@@ -41,7 +41,7 @@ class Streams(Protocol):
     def forget(self, exchange: Exchange, phase: int, status: int, outcome: str | None) -> None:
         """An exchange is over for its client."""
 
-    def abandon(self, work: Exchange | Session) -> None:
+    def abandon(self, work: Exchange | Session, stream: Stream) -> None:
         """A stream ends by what its client has done, and the application may be at work for it."""
 
 
@@ -254,7 +254,7 @@ class StreamPipe(OnStream):
         """The stream is gone, and with it the session; `why` is for people."""
         if self._begun:
             self.session.lost(why)
-            self._connection.abandon(self.session)
+            self._connection.abandon(self.session, self.stream)
 
     def writing_resumed(self) -> None:
         super().writing_resumed()
@@ -278,7 +278,7 @@ class StreamPipe(OnStream):
 
     def _hand_over_end(self) -> None:
         self.session.ended()
-        self._connection.abandon(self.session)
+        self._connection.abandon(self.session, self.stream)
 
     # The answer to the handshake.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from appserver.errors import RequestError
@@ -49,8 +50,8 @@ class Blocks(Control):
     """
 
     __slots__ = (
-        "_abandoned", "_block", "_block_flags", "_block_frames", "_block_size", "_block_stream", "_last_allowed", "_memo",
-        "_memo_changes", "incomplete_since",
+        "_abandoned", "_at_work", "_block", "_block_flags", "_block_frames", "_block_size", "_block_stream", "_last_allowed",
+        "_memo", "_memo_changes", "incomplete_since",
     )  # fmt: skip
 
     def __init__(self, handler: Handler, options: Options, now: float) -> None:
@@ -61,7 +62,8 @@ class Blocks(Control):
         self._memo: dict[bytes, tuple[Request, Priority] | None] = {}  # of requests without a body; None: seen once
         self._memo_changes = 0  # the changes of the decoder's table up to which it is right
         self._last_allowed = MAX_STREAM  # no stream above it is taken
-        self._abandoned = 0  # streams that have ended while their application was at work
+        self._at_work: AbstractSet[int] = frozenset()  # streams that may have ended while their application was at work
+        self._abandoned = 0  # so many
 
     def _read_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
         block = unpad(payload, flags)
@@ -131,7 +133,7 @@ class Blocks(Control):
         self.last_stream_id = stream_id
         if stream_id > self._last_allowed:
             raise StreamFailure(Code.REFUSED_STREAM, "a stream behind GOAWAY")
-        if len(self.streams) + self._abandoned >= self._options.max_concurrent_streams:
+        if len(self.streams) + self._abandoned >= self._options.max_concurrent_streams and self._is_full():
             raise StreamFailure(Code.REFUSED_STREAM, "more streams than http2.max_concurrent_streams")
         if flags & _BROKEN:
             raise StreamFailure(Code.PROTOCOL_ERROR, "a stream depends on itself")
@@ -153,6 +155,10 @@ class Blocks(Control):
         if priority is not UNSAID and stream.priority is UNSAID:
             stream.priority = priority
         self._handler.on_request(stream, copy_request(request), complete=complete)
+
+    def _is_full(self) -> bool:
+        """Whether as many streams as there may be are open, or have an application at work."""
+        return len(self.streams.keys() | self._at_work) >= self._options.max_concurrent_streams
 
     def _interpret(self, fields: Fields, block: bytes, *, complete: bool) -> tuple[Request, Priority]:
         options = self._options

@@ -12,6 +12,7 @@ is among the octets to send, and nothing is to be received any more.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from appserver.http2.blocks import Blocks
@@ -46,6 +47,7 @@ from appserver.http2.frames import (
 )
 from appserver.http2.handler import Handler
 from appserver.http2.options import Options
+from appserver.http2.outbound import LITTLE
 from appserver.http2.states import RECEIVED, Event, State
 
 
@@ -93,12 +95,17 @@ class Connection(Blocks):
         self._block = None
         self._send_frame(goaway_frame(self.last_stream_id, failure.code, str(failure).encode()))
 
-    def abandoned(self, count: int) -> None:
-        """So many applications more (or, negative, less) are at work for streams that have ended.
+    def abandoned(self, stream_ids: AbstractSet[int]) -> None:
+        """Applications are at work for these streams although they have ended, or will without them.
 
         They count as streams: a client that resets its streams gets no more of the server than one that waits.
         """
-        self._abandoned += count
+        self._at_work = stream_ids
+        self._abandoned = len(stream_ids)
+
+    def discard(self, octets: int) -> None:
+        """Count a piece of a body that nobody reads, and that is no work of use for it. Raises ConnectionFailure."""
+        self._spend("little DATA frames that nobody reads", 1.0 if octets < LITTLE else 0.5)
 
     def forget(self) -> None:
         """The transport is gone. Nothing is sent any more; the handler is forgotten."""

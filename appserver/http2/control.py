@@ -35,6 +35,9 @@ DECODED_FACTOR: Final = 4
 STREAMS_PER_FRAME: Final = 4
 """To change the windows of so many streams counts as a control frame."""
 
+DISCARD_LIMIT: Final = 16 * 1024 * 1024
+"""The rest of a body is let in behind the end of the response if it has no more octets: a client sends so many in about a second."""
+
 MAX_EARLY_PRIORITIES: Final = 100
 """So many streams may have a priority before they begin (RFC 9218 section 7.1)."""
 
@@ -78,6 +81,28 @@ class Control(Outbound):
             self._send_frame(frame(WINDOW_UPDATE, 0, stream.id, NUMBER.pack(stream.credit)))
             stream.receive_window += stream.credit
             stream.credit = 0
+
+    def _let_in(self, stream: Stream) -> bool:
+        """Open the windows for the rest of a body: some clients look at the response, or at windows, only when all has left them.
+
+        Of one that is too large nothing more is let in than is allowed already. From here on it may end anywhere. The window of
+        the connection is opened in advance, which `_count_received` makes up for.
+        """
+        left = DISCARD_LIMIT if stream.body_left is None else stream.body_left
+        stream.body_left = None
+        stream.credit = 0
+        if left > DISCARD_LIMIT:
+            return False
+        more = left - stream.receive_window
+        if more > 0:
+            self._send_frame(frame(WINDOW_UPDATE, 0, stream.id, NUMBER.pack(more)))
+            stream.receive_window = left
+        more = left - self._receive_window
+        if more > 0:
+            self._send_frame(frame(WINDOW_UPDATE, 0, 0, NUMBER.pack(more)))
+            self._receive_window = left
+            self._credit -= more
+        return True
 
     def _count_received(self, size: int) -> None:
         """Count DATA against the connection's window, which is opened again at once: bodies that wait close their own."""

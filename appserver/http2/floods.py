@@ -5,7 +5,7 @@ Two allowances for each connection, which refill with time and with useful work:
 | allowance | what is taken from it | CVE |
 |---|---|---|
 | resets | streams that the client ends early, or makes the server end: RST_STREAM, and what it is answered with | 2023-44487, 2025-8671 |
-| control | PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA, CONTINUATION, frames of unknown types | 2019-9511 … 9518, 2024-27316 |
+| control | PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA, DATA that nobody reads, CONTINUATION, frames of unknown types | 2019-9511 … 9518, 2024-27316 |
 
 Useful work is a response that has been completed, and DATA. So a busy connection has the more of both, and a client that
 makes only such frames has `burst` of them and then a few each second.

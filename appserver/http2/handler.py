@@ -28,6 +28,14 @@ class Handler(Protocol):
     def on_reset(self, stream: Stream, failure: StreamFailure | None) -> None:
         """The stream has ended before its response was complete: by the client, or because of what it has done wrong."""
 
+    def on_unread(self, stream: Stream, *, fits: bool) -> None:
+        """The response is complete, its request is not: `Connection.reset` the stream when the client has had time to read.
+
+        RST_STREAM right behind the response makes many clients lose that, as they are still sending. Until the reset the stream
+        counts as open, and `on_data` has what arrives on it; it may end by the client first. `fits`: the client may send all
+        that is left of the body.
+        """
+
     def on_rejected(self, stream_id: int, failure: StreamFailure) -> None:
         """A stream of which nothing has been said was refused with RST_STREAM: malformed, or (REFUSED_STREAM) one too many."""
 

@@ -28,7 +28,7 @@ class State(IntEnum):
     HALF_CLOSED_REMOTE = 2
     """The request is complete. Then CLOSED, with the end of the response."""
     HALF_CLOSED_LOCAL = 3
-    """The response is complete, the request is not. Then CLOSED."""
+    """The response is complete, the request is not. Then CLOSED, or RESET if the request goes on for too long."""
     CLOSED = 4
     """Both are complete, or the client has reset the stream."""
     RESET = 5

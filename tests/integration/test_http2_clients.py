@@ -192,6 +192,36 @@ class TestHttpx:
             assert not [record for record in server.output.records if record.get("outcome")]
 
 
+class TestEarlyResponses:
+    """The response is complete before the upload is: it must not be lost by the reset of what is left of that.
+
+    A client that stands still for longer than the server waits for it still loses it, so each has some attempts.
+    """
+
+    ATTEMPTS = 5
+
+    @pytest.mark.parametrize("size", [300_000, 5_000_000])
+    def test_curl(self, plain: Address, tmp_path: Path, size: int) -> None:
+        needs("curl")
+        body = tmp_path / "body"
+        body.write_bytes(bytes(size))
+        shown = ("-sS", "--http2-prior-knowledge", "-o", "/dev/null", "-w", "%{http_code}")
+        for upload in (("-T", body), ("-F", f"file=@{body}")):
+            ends = (run("curl", *shown, *upload, f"http://{plain}/version") for _ in range(self.ATTEMPTS))
+            assert any((end.returncode, end.stdout) == (0, "200") for end in ends)
+
+    @pytest.mark.parametrize("size", [300_000, 5_000_000])
+    def test_httpx(self, plain: Address, size: int) -> None:
+        def status() -> int:
+            with httpx.Client(http1=False, http2=True, trust_env=False, timeout=5) as client:
+                try:
+                    return client.post(f"http://{plain}/version", content=bytes(size)).status_code
+                except httpx.TransportError:
+                    return 0
+
+        assert any(status() == 200 for _ in range(self.ATTEMPTS))
+
+
 class TestGRPC:
     """Unary and streaming calls, which end with trailers."""
 

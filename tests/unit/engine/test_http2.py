@@ -294,13 +294,16 @@ class TestBodies:
             world = World(echo, HTTPSettings(max_body_size=10))
             client = await HTTP2Client(world).begin()
             announced = await client.request([(b"content-length", b"11")], method="POST", end=False)
-            assert (client.answers[announced].status, client.answers[announced].reset) == (413, Code.NO_ERROR)
+            assert (client.answers[announced].status, client.answers[announced].reset) == (413, None)
             stream = await client.request(method="POST", end=False)
             await client.data(stream, bytes(8))
             await client.data(stream, bytes(8))
-            assert client.answers[stream].reset is not None
+            assert client.answers[stream].status == 413
             assert rejected(world) == {"body_too_large": 2}
             assert (await client.get()).status == 200
+            await world.pass_time(2)
+            client.read()
+            assert client.answers[announced].reset == client.answers[stream].reset == Code.NO_ERROR
 
         run(scenario)
 
@@ -318,6 +321,9 @@ class TestBodies:
                 stream = await client.request(method="POST", end=False)
                 await client.data(stream, bytes(11))
                 assert client.answers[stream].status == 413
+            await world.pass_time(2)
+            client.read()
+            assert not client.connection.http2.streams
             refused = await client.request()
             assert client.answers[refused].reset == Code.REFUSED_STREAM
             gate.set()
@@ -338,10 +344,118 @@ class TestBodies:
 
     def test_a_response_that_does_not_wait_for_the_body(self) -> None:
         async def scenario() -> None:
-            client = await HTTP2Client(World(silent)).begin()
+            world = World(silent)
+            client = await HTTP2Client(world).begin()
             stream = await client.request(method="POST", body=b"begun", end=False)
             answer = client.answers[stream]
-            assert (answer.status, answer.ended, answer.reset) == (200, True, Code.NO_ERROR)
+            assert (answer.status, answer.ended, answer.reset) == (200, True, None)
+            world.clock.now += 0.4
+            world.service.registry.sweep(world.clock.now, ending=False)
+            await client.data(stream, b"not wanted")
+            assert (answer.ended, answer.reset) == (True, None)
+            await world.pass_time(1.1)
+            client.read()
+            assert (answer.ended, answer.reset) == (True, Code.NO_ERROR)
+            assert world.slot.http2.streams == 0
+
+        run(scenario)
+
+    def test_one_whose_body_ends_meanwhile_is_not_reset(self) -> None:
+        async def scenario() -> None:
+            world = World(silent)
+            client = await HTTP2Client(world).begin()
+            stream = await client.request([(b"content-length", b"1000000")], method="POST", body=b"begun", end=False)
+            assert client.h2.local_flow_control_window(stream) >= 1_000_000 - 5
+            for _ in range(61):
+                await client.data(stream, bytes(16_384))
+            await client.data(stream, b"", end=True)
+            assert not client.connection.http2.streams
+            await world.pass_time(3)
+            client.read()
+            assert client.answers[stream].reset is None
+            assert (await client.get()).status == 200
+
+        run(scenario)
+
+    def test_a_good_response_is_lost_rather_than_have_a_client_wait_that_reads_no_more(self) -> None:
+        async def scenario() -> None:
+            client = await HTTP2Client(World(silent)).begin()
+            large = (b"content-length", b"%d" % (1 << 30))
+            stream = await client.request([large], method="POST", end=False)
+            assert client.answers[stream].reset == Code.NO_ERROR
+
+            world = World(silent, HTTPSettings(max_body_size=10))
+            client = await HTTP2Client(world).begin()
+            stream = await client.request([large], method="POST", end=False)
+            assert (client.answers[stream].status, client.answers[stream].reset) == (413, None)
+
+        run(scenario)
+
+    def test_it_counts_as_a_stream_until_it_is_reset(self) -> None:
+        async def scenario() -> None:
+            world = World(silent, http2=HTTP2Settings(max_concurrent_streams=1))
+            client = await HTTP2Client(world).begin()
+            await client.request(method="POST", end=False)
+            ends = list[int]()
+            for stream in (3, 5):  # `h2` would not begin the first of them
+                client.connection.data_received(frame(HEADERS, 5, stream, b"\x82\x87\x84\x41\x01a"))
+                await settle()
+                last = frames(client.transport.octets)[-1]
+                assert last.stream_id == stream
+                ends.append(last.kind)
+                await world.pass_time(2)
+            assert ends == [RST_STREAM, DATA]
+
+        run(scenario)
+
+    def test_one_that_has_not_been_called_is_reset_as_well(self) -> None:
+        async def scenario() -> None:
+            world = World(silent)
+            client = await HTTP2Client(world).begin()
+            stream = await client.request([(b"expect", b"x")], method="POST", end=False)
+            assert (client.answers[stream].status, client.answers[stream].reset) == (417, None)
+            await world.pass_time(2)
+            client.read()
+            assert client.answers[stream].reset == Code.NO_ERROR
+
+        run(scenario)
+
+    def test_it_is_not_reset_while_the_client_takes_nothing(self) -> None:
+        async def scenario() -> None:
+            world = World(silent)
+            client = await HTTP2Client(world).begin()
+            stream = await client.request(method="POST", end=False)
+            client.transport.congest()
+            await world.pass_time(3)
+            client.read()
+            assert client.answers[stream].reset is None
+            client.transport.relieve()
+            await world.pass_time(2)
+            client.read()
+            assert client.answers[stream].reset == Code.NO_ERROR
+
+        run(scenario)
+
+    def test_a_flood_of_little_frames_behind_a_response(self) -> None:
+        async def scenario() -> None:
+            client = await HTTP2Client(World(silent, http2=HTTP2Settings(max_control_frames=100))).begin()
+            stream = await client.request(method="POST", end=False)
+            await client.octets(frame(DATA, 0, stream, bytes(300)) * 300)
+            assert not client.goaways
+            await client.octets(frame(DATA, 0, stream, b"x") * 300)
+            assert [code for _, code in client.goaways] == [Code.ENHANCE_YOUR_CALM]
+
+        run(scenario)
+
+    def test_a_connection_that_is_lost_meanwhile(self) -> None:
+        async def scenario() -> None:
+            world = World(silent)
+            client = await HTTP2Client(world).begin()
+            await client.request(method="POST", end=False)
+            client.transport.abort()
+            await settle()
+            await world.pass_time(3)
+            assert world.slot.http2.streams == 0
 
         run(scenario)
 
@@ -748,6 +862,30 @@ class TestDrain:
             await world.pass_time(2)
             client.read()
             assert client.goaways == [(GOODBYE, 0), (3, 0)]
+            assert client.ended
+
+        run(scenario)
+
+    @pytest.mark.parametrize("client_ends", [False, True])
+    def test_a_request_that_goes_on_behind_its_response_delays_the_end_little(self, *, client_ends: bool) -> None:
+        async def scenario() -> None:
+            world = World(silent)
+            client = await HTTP2Client(world).begin()
+            stream = await client.request(method="POST", end=False)
+            client.connection.drain()
+            client.connection.close_if_idle()
+            await client.flush()
+            assert (client.answers[stream].ended, client.goaways) == (True, [])
+            if client_ends:
+                await client.data(stream, b"", end=True)
+            else:
+                await world.pass_time(1)
+                client.read()
+            assert client.answers[stream].reset == (None if client_ends else Code.NO_ERROR)
+            assert client.goaways == [(GOODBYE, 0)]
+            await world.pass_time(2)
+            client.read()
+            assert client.goaways == [(GOODBYE, 0), (stream, 0)]
             assert client.ended
 
         run(scenario)

@@ -136,6 +136,9 @@ class Client:
     def on_rejected(self, stream_id: int, failure: StreamFailure) -> None:
         self.events.append(("rejected", stream_id, failure.code))
 
+    def on_unread(self, stream: Stream, *, fits: bool) -> None:
+        self.events.append(("unread", stream.id, fits))
+
     def on_reset_frame(self, direction: str, code: int) -> None:
         self.reset_frames.append((direction, code))
 

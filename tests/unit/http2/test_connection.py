@@ -284,14 +284,36 @@ class TestBodies:
         client.data(1, b"x")
         assert client.goaway() == Code.STREAM_CLOSED
 
-    def test_a_body_that_nobody_waits_for_is_called_off_with_the_end_of_the_response(self) -> None:
+    def test_a_body_that_nobody_waits_for_is_called_off_behind_the_end_of_the_response(self) -> None:
         client = Client()
         client.request(1, POST, end=False)
         client.connection.send_head(client.streams[1], OK, end=True)
+        assert client.resets() == {}
+        assert client.taken() == [("request", 1, False), ("unread", 1, True)]
+        client.data(1, b"not wanted")
+        assert client.taken() == [("data", 1, b"not wanted")]
+        client.connection.reset(client.streams[1], Code.NO_ERROR)
         assert client.resets() == {1: Code.NO_ERROR}
         client.data(1, b"on its way")
         assert client.failure is None
-        assert client.taken() == [("request", 1, False)]
+        assert client.taken() == []
+
+    def test_a_body_that_ends_behind_the_response_is_not_called_off(self) -> None:
+        client = Client()
+        client.request(1, [*POST, (b"content-length", b"10")], end=False)
+        client.connection.send_head(client.streams[1], OK, end=True)
+        client.data(1, b"less", end=True)
+        client.connection.reset(client.streams[1], Code.NO_ERROR)
+        assert client.resets() == {}
+        assert not client.connection.streams
+
+    def test_a_client_may_call_its_body_off_itself(self) -> None:
+        client = Client()
+        client.request(1, POST, end=False)
+        client.connection.send_head(client.streams[1], OK, end=True)
+        client.send(frame(RST_STREAM, 0, 1, number(Code.CANCEL)))
+        assert client.resets() == {}
+        assert not client.connection.streams
 
 
 class TestReset:

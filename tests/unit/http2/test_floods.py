@@ -147,15 +147,26 @@ class TestRapidReset:
             client.connection.send_head(client.streams[2 * index + 3], [(b":status", b"204")], end=True)
         assert client.failure is None
 
+    def test_streams_count_once_while_their_applications_are_at_work(self) -> None:
+        client = Client(Options(Limits(), max_concurrent_streams=2))
+        client.request(1, end=False)
+        client.connection.send_head(client.streams[1], [(b":status", b"413")], end=True)
+        client.connection.abandoned({1})
+        client.request(3)
+        assert client.resets() == {}
+        client.send(frame(RST_STREAM, 0, 1, number(8)))
+        client.request(5)
+        assert client.resets() == {5: Code.REFUSED_STREAM}
+
     def test_applications_that_are_at_work_for_streams_that_are_gone_count_as_streams(self) -> None:
         client = Client(Options(Limits(), max_concurrent_streams=2))
         client.request(1)
         client.send(frame(RST_STREAM, 0, 1, number(8)))
-        client.connection.abandoned(1)
+        client.connection.abandoned({1})
         client.request(3)
         client.request(5)
         assert client.resets() == {5: Code.REFUSED_STREAM}
-        client.connection.abandoned(-1)
+        client.connection.abandoned(set())
         client.request(7)
         assert client.resets() == {}
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appserver.http.limits import Limits
+from appserver.http2.control import DISCARD_LIMIT
 from appserver.http2.errors import Code
 from appserver.http2.options import Options
 from appserver.http2.stream import QUEUE_LIMIT
@@ -44,6 +45,33 @@ class TestReceiving:
         client.data(1, bytes(16_384))
         client.data(1, bytes(4_000))
         assert client.resets() == {1: Code.FLOW_CONTROL_ERROR}
+
+    @pytest.mark.parametrize(
+        ("length", "opened"),
+        [
+            (20_000, None),  # the window is large enough
+            (100_000, 80_000),
+            (DISCARD_LIMIT, DISCARD_LIMIT - 20_000),
+            (DISCARD_LIMIT + 1, None),
+            (None, DISCARD_LIMIT - 20_000),
+        ],
+    )
+    def test_what_is_left_of_a_body_behind_the_response_is_let_in(self, length: int | None, opened: int | None) -> None:
+        client = Client(Options(Limits(), stream_window=30_000, connection_window=200_000))
+        # 10,000 octets have arrived, and the application has taken none.
+        announced = [] if length is None else [(b"content-length", b"%d" % (length + 10_000))]
+        client.request(1, [*POST, *announced], end=False)
+        client.data(1, bytes(10_000))
+        client.connection.send_head(client.streams[1], OK, end=True)
+        updates = [(found.stream_id, found.number) for found in client.sent() if found.kind == WINDOW_UPDATE]
+        beyond = 0 if opened is None else opened + 20_000 - 190_000
+        assert updates == ([] if opened is None else [(1, opened)]) + ([(0, beyond)] if beyond > 0 else [])
+        assert ("unread", 1, length is None or length <= DISCARD_LIMIT) in client.taken()
+        client.data(1, bytes(16_384))
+        client.data(1, bytes(3616))
+        assert client.resets() == {}
+        client.data(1, bytes(1))
+        assert client.resets() == ({1: Code.FLOW_CONTROL_ERROR} if opened is None else {})
 
     def test_more_than_the_window_of_the_connection_costs_the_connection(self) -> None:
         client = self.client(stream_window=1 << 20, connection_window=1 << 20)
