@@ -101,16 +101,18 @@ class HTTP2Link(Link):
 
     # Requests that go on behind their responses.
 
-    def on_unread(self, stream: Stream, *, fits: bool) -> None:
-        """Call the request off in a while: see `Handler`.
+    def on_unread(self, stream: Stream) -> None:
+        """Call the request off: at once if the application has answered it, in a while if it is refused.
 
-        At once, if it was no failure and asks for more than the windows allow: curl goes on with the upload then, reads no more,
-        and so would wait for ever.
+        Many clients that are still sending lose a response with RST_STREAM right behind it (curl 7.88, httpx), and a refusal is
+        what they should not lose. Others take it for a failure of their own if an answer that is none ends without
+        the reset (curl 8.22), as RFC 9113 section 8.1 has it.
         """
         carrier = stream.carrier
-        if not fits and carrier is not None and carrier.on_wire and carrier.status < 400:
+        if carrier is not None and carrier.on_wire and carrier.status < 400:
             self.http2.reset(stream, Code.NO_ERROR)
             return
+        self.http2.let_in(stream)
         stream.moved = self._service.clock()
         self._finish_by = min(self._finish_by, stream.moved + GRACE)
         self._set_deadline()

@@ -82,8 +82,8 @@ class Control(Outbound):
             stream.receive_window += stream.credit
             stream.credit = 0
 
-    def _let_in(self, stream: Stream) -> bool:
-        """Open the windows for the rest of a body: some clients look at the response, or at windows, only when all has left them.
+    def let_in(self, stream: Stream) -> None:
+        """Open the windows for the rest of a body that nobody reads: some clients look at the response only when all has left them.
 
         Of one that is too large nothing more is let in than is allowed already. From here on it may end anywhere. The window of
         the connection is opened in advance, which `_count_received` makes up for.
@@ -92,7 +92,7 @@ class Control(Outbound):
         stream.body_left = None
         stream.credit = 0
         if left > DISCARD_LIMIT:
-            return False
+            return
         more = left - stream.receive_window
         if more > 0:
             self._send_frame(frame(WINDOW_UPDATE, 0, stream.id, NUMBER.pack(more)))
@@ -102,7 +102,6 @@ class Control(Outbound):
             self._send_frame(frame(WINDOW_UPDATE, 0, 0, NUMBER.pack(more)))
             self._receive_window = left
             self._credit -= more
-        return True
 
     def _count_received(self, size: int) -> None:
         """Count DATA against the connection's window, which is opened again at once: bodies that wait close their own."""

@@ -28,12 +28,11 @@ class Handler(Protocol):
     def on_reset(self, stream: Stream, failure: StreamFailure | None) -> None:
         """The stream has ended before its response was complete: by the client, or because of what it has done wrong."""
 
-    def on_unread(self, stream: Stream, *, fits: bool) -> None:
-        """The response is complete, its request is not: `Connection.reset` the stream when the client has had time to read.
+    def on_unread(self, stream: Stream) -> None:
+        """The response is complete, its request is not: `Connection.reset` the stream, now or in a while.
 
-        RST_STREAM right behind the response makes many clients lose that, as they are still sending. Until the reset the stream
-        counts as open, and `on_data` has what arrives on it; it may end by the client first. `fits`: the client may send all
-        that is left of the body.
+        Until the reset the stream counts as open, and `on_data` has what arrives on it; it may end by the client first.
+        `Connection.let_in` allows for that.
         """
 
     def on_rejected(self, stream_id: int, failure: StreamFailure) -> None:

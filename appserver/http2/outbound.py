@@ -188,18 +188,14 @@ class Outbound:
             raise Flood("unread_answers", "the client does not read the answers to its frames")
 
     def _sent_end(self, stream: Stream) -> None:
-        """The response is complete. A request that is not is wanted no further, which is said later: see `on_unread`."""
+        """The response is complete. A request that is not is wanted no further (section 8.1), which the handler says."""
         stream.state = state = _AFTER_RESPONSE[stream.state]
         self.resets.earn()
         self.control.earn(4.0)
         if state is State.CLOSED:
             self._end(stream, state)
         elif not stream.tunnel:
-            self._handler.on_unread(stream, fits=self._let_in(stream))
-
-    def _let_in(self, stream: Stream) -> bool:
-        """Open the windows for the rest of a body that nobody reads; returns whether they are large enough for it."""
-        raise NotImplementedError
+            self._handler.on_unread(stream)
 
     def _end(self, stream: Stream, state: State) -> None:
         """Forget a stream but for its state."""

@@ -33,6 +33,11 @@ LOOPS = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 GOODBYE = 2**31 - 1
 
 
+async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuses uploads without looking at them."""
+    await respond(send, b"no" if scope["method"] == "POST" else b"ok", 401 if scope["method"] == "POST" else 200)
+
+
 def tell(scenario: Callable[[], Awaitable[None]], loop: str = "asyncio") -> None:
     run(scenario, loop)
 
@@ -344,11 +349,11 @@ class TestBodies:
 
     def test_a_response_that_does_not_wait_for_the_body(self) -> None:
         async def scenario() -> None:
-            world = World(silent)
+            world = World(refusing)
             client = await HTTP2Client(world).begin()
             stream = await client.request(method="POST", body=b"begun", end=False)
             answer = client.answers[stream]
-            assert (answer.status, answer.ended, answer.reset) == (200, True, None)
+            assert (answer.status, answer.ended, answer.reset) == (401, True, None)
             world.clock.now += 0.4
             world.service.registry.sweep(world.clock.now, ending=False)
             await client.data(stream, b"not wanted")
@@ -362,7 +367,7 @@ class TestBodies:
 
     def test_one_whose_body_ends_meanwhile_is_not_reset(self) -> None:
         async def scenario() -> None:
-            world = World(silent)
+            world = World(refusing)
             client = await HTTP2Client(world).begin()
             stream = await client.request([(b"content-length", b"1000000")], method="POST", body=b"begun", end=False)
             assert client.h2.local_flow_control_window(stream) >= 1_000_000 - 5
@@ -377,23 +382,31 @@ class TestBodies:
 
         run(scenario)
 
-    def test_a_good_response_is_lost_rather_than_have_a_client_wait_that_reads_no_more(self) -> None:
-        async def scenario() -> None:
-            client = await HTTP2Client(World(silent)).begin()
-            large = (b"content-length", b"%d" % (1 << 30))
-            stream = await client.request([large], method="POST", end=False)
-            assert client.answers[stream].reset == Code.NO_ERROR
+    @pytest.mark.parametrize("status", [200, 204, 303])
+    def test_an_answer_that_is_no_refusal_is_reset_at_once(self, status: int) -> None:
+        async def answering(scope: Scope, receive: Receive, send: Send) -> None:
+            await respond(send, b"" if status == 204 else b"here", status)
 
+        async def scenario() -> None:
+            client = await HTTP2Client(World(answering)).begin()
+            stream = await client.request(method="POST", end=False)
+            answer = client.answers[stream]
+            assert (answer.status, answer.ended, answer.reset) == (status, True, Code.NO_ERROR)
+
+        run(scenario)
+
+    def test_a_refusal_is_not_however_much_is_announced(self) -> None:
+        async def scenario() -> None:
             world = World(silent, HTTPSettings(max_body_size=10))
             client = await HTTP2Client(world).begin()
-            stream = await client.request([large], method="POST", end=False)
+            stream = await client.request([(b"content-length", b"%d" % (1 << 30))], method="POST", end=False)
             assert (client.answers[stream].status, client.answers[stream].reset) == (413, None)
 
         run(scenario)
 
     def test_it_counts_as_a_stream_until_it_is_reset(self) -> None:
         async def scenario() -> None:
-            world = World(silent, http2=HTTP2Settings(max_concurrent_streams=1))
+            world = World(refusing, http2=HTTP2Settings(max_concurrent_streams=1))
             client = await HTTP2Client(world).begin()
             await client.request(method="POST", end=False)
             ends = list[int]()
@@ -422,7 +435,7 @@ class TestBodies:
 
     def test_it_is_not_reset_while_the_client_takes_nothing(self) -> None:
         async def scenario() -> None:
-            world = World(silent)
+            world = World(refusing)
             client = await HTTP2Client(world).begin()
             stream = await client.request(method="POST", end=False)
             client.transport.congest()
@@ -438,7 +451,7 @@ class TestBodies:
 
     def test_a_flood_of_little_frames_behind_a_response(self) -> None:
         async def scenario() -> None:
-            client = await HTTP2Client(World(silent, http2=HTTP2Settings(max_control_frames=100))).begin()
+            client = await HTTP2Client(World(refusing, http2=HTTP2Settings(max_control_frames=100))).begin()
             stream = await client.request(method="POST", end=False)
             await client.octets(frame(DATA, 0, stream, bytes(300)) * 300)
             assert not client.goaways
@@ -449,7 +462,7 @@ class TestBodies:
 
     def test_a_connection_that_is_lost_meanwhile(self) -> None:
         async def scenario() -> None:
-            world = World(silent)
+            world = World(refusing)
             client = await HTTP2Client(world).begin()
             await client.request(method="POST", end=False)
             client.transport.abort()
@@ -869,7 +882,7 @@ class TestDrain:
     @pytest.mark.parametrize("client_ends", [False, True])
     def test_a_request_that_goes_on_behind_its_response_delays_the_end_little(self, *, client_ends: bool) -> None:
         async def scenario() -> None:
-            world = World(silent)
+            world = World(refusing)
             client = await HTTP2Client(world).begin()
             stream = await client.request(method="POST", end=False)
             client.connection.drain()

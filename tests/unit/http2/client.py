@@ -136,8 +136,9 @@ class Client:
     def on_rejected(self, stream_id: int, failure: StreamFailure) -> None:
         self.events.append(("rejected", stream_id, failure.code))
 
-    def on_unread(self, stream: Stream, *, fits: bool) -> None:
-        self.events.append(("unread", stream.id, fits))
+    def on_unread(self, stream: Stream) -> None:
+        self.events.append(("unread", stream.id))
+        self.connection.let_in(stream)
 
     def on_reset_frame(self, direction: str, code: int) -> None:
         self.reset_frames.append((direction, code))

@@ -289,7 +289,7 @@ class TestBodies:
         client.request(1, POST, end=False)
         client.connection.send_head(client.streams[1], OK, end=True)
         assert client.resets() == {}
-        assert client.taken() == [("request", 1, False), ("unread", 1, True)]
+        assert client.taken() == [("request", 1, False), ("unread", 1)]
         client.data(1, b"not wanted")
         assert client.taken() == [("data", 1, b"not wanted")]
         client.connection.reset(client.streams[1], Code.NO_ERROR)
