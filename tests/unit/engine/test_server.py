@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import socket
 from typing import Any
 
@@ -13,7 +14,7 @@ from appserver.asgi.types import Receive, Scope, Send
 from appserver.engine.server import until_next_tick
 from appserver.settings import HTTPSettings, WorkersSettings
 from tests.unit.engine.serving import Peer, listen, serving
-from tests.unit.engine.world import LOOPS, PARSERS, echo, make_slot, parse, request, respond, run, settle
+from tests.unit.engine.world import LOOPS, PARSERS, echo, parse, request, respond, run, settle
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
 
@@ -21,23 +22,32 @@ each_parser = pytest.mark.parametrize("parser", PARSERS)
 
 
 class TestTicks:
-    def test_two_sweeps_are_never_close_together(self, loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_two_sweeps_are_never_close_together(self, loop: str) -> None:
         """Nothing could have gone on in between. The date is that of the second, all the same."""
         now = [1000.0]
         swept: list[float] = []
 
+        class Swept:
+            """A connection on which nothing is under way, as each sweep finds out."""
+
+            deadline = math.inf
+
+            def works(self) -> tuple[()]:
+                swept.append(now[0])
+                return ()
+
         async def scenario() -> None:
-            slot = make_slot()
-            async with serving(echo, slot=slot, clock=lambda: now[0], date=lambda: now[0]) as served:
+            async with serving(echo, clock=lambda: now[0], date=lambda: now[0]) as served:
                 server, service = served.server, served.server._service
-                with monkeypatch.context() as patched:
-                    patched.setattr(slot, "weigh", lambda _: swept.append(now[0]))  # which each sweep does
-                    for now[0] in (1000.9, 1001.002, 1002.002):
-                        assert server._next_tick is not None
-                        server._next_tick.cancel()
-                        server._tick()
-                        if now[0] == 1001.002:
-                            assert service.defaults.date == b"Thu, 01 Jan 1970 00:16:41 GMT"
+                connections: set[Any] = service.registry.connections
+                connections.add(connection := Swept())
+                for now[0] in (1000.9, 1001.002, 1002.002):
+                    assert server._next_tick is not None
+                    server._next_tick.cancel()
+                    server._tick()
+                    if now[0] == 1001.002:
+                        assert service.defaults.date == b"Thu, 01 Jan 1970 00:16:41 GMT"
+                connections.remove(connection)
 
         run(scenario, loop)
         assert swept == [1000.9, 1002.002]
@@ -259,7 +269,6 @@ class TestDraining:
                 now[0] += 1
                 served.server.sweep()
                 await heard.wait()
-                await peer.rest()
                 await peer.close()
 
         run(scenario, loop)
