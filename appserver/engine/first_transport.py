@@ -24,7 +24,7 @@ from appserver.engine.link import Link
 from appserver.engine.service import start_task
 
 READ_SIZE = 16 * 1024
-"""Octets that are read at once: more than a request without a body has. What lies behind them is for the loop's transport."""
+"""Octets that are read at once: more than a request without a body has. The loop's transport reads the rest."""
 
 HIGH_WATER = 64 * 1024
 """So much is held for a client that does not take it before its protocol is told to pause: as in the event loops."""

@@ -32,7 +32,7 @@ Interpreted = tuple[Request, bool, bool]
 
 KEEP, CLOSE = 1, 2
 WISHES = {b"keep-alive": KEEP, b"close": CLOSE}
-"""What most clients say of the connection, if anything; both are possible, and closing has precedence (RFC 9112 section 9.3)."""
+"""The wishes for the connection that most clients have, if any; both are possible, and closing has precedence (RFC 9112 section 9.3)."""
 
 ABSOLUTE_FORM = re.compile(rb"https?://([^/?]*+)(/[^?]*+)?(?:\?(.*+))?", re.IGNORECASE)
 

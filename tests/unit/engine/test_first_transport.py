@@ -27,7 +27,7 @@ LARGE = bytes(range(256)) * 4096 * 8
 
 
 class Watch:
-    """What the event loop of a test does when it is to make a transport."""
+    """Sees, and decides, what the event loop of a test does when it is to make a transport."""
 
     def __init__(self) -> None:
         self.made = 0
@@ -71,7 +71,7 @@ def connected(served: Served, octets: bytes = b"") -> socket.socket:
 
 
 async def everything(client: socket.socket) -> bytes:
-    """What the client gets until the connection ends."""
+    """Read until the connection ends; returns all that the client gets."""
     loop = asyncio.get_running_loop()
     found = b""
     while octets := await loop.sock_recv(client, 65536):
