@@ -3,17 +3,16 @@
 It owns transports, tasks and time limits. What octets mean it leaves to `http`, `http1` and `http2`, which know no sockets; what to
 count and where to log to `telemetry`; when to drain and when to give up to the worker.
 
-The way of a request, in six files:
+The way of a request, in five files:
 
 1. `opening` begins a connection: what stands in front of HTTP (`proxy_header`, `secure`), then the choice of the protocol.
 2. `connection` speaks HTTP/1.1 on it: it feeds the parser, and carries one exchange after the other. Its states, and what may
    follow on what, are in `connection_states`; the transport below it is a `link`, and before the event loop has made one
    it is a `first_transport`.
 3. `lifecycle` is what begins and ends a request, whatever carries it: id, client (`peer`), scoreboard, access log.
-4. `calls` calls the application, in a task, and decides what is said about applications that fail (`failure`, `refusal`);
-   `admission` makes requests wait while too many are running.
-5. `scope` is what the application is told about it.
-6. `exchange` is the request and its response as ASGI sees them: `receive` and `send`. It talks to a `Carrier`, which the
+4. `calls` calls the application, in a task, with a `scope`, and decides what is said about applications that fail (`failure`,
+   `refusal`); `admission` makes requests wait while too many are running.
+5. `exchange` is the request and its response as ASGI sees them: `receive` and `send`. It talks to a `Carrier`, which the
    connection is; `file` and `filecopy` send files for it.
 
 HTTP/2 takes the second step another way: `http2_connection` owns the frames' events and any number of exchanges, each carried

@@ -32,7 +32,7 @@ from appserver.telemetry.logs import REQUEST_ID
 
 
 class Talk(Begun, Protocol):
-    """What `call_for_session` needs of a session."""
+    """A session, as far as `call_for_session` needs it."""
 
     async def receive(self) -> Message: ...
 

@@ -4,7 +4,7 @@
     octets ◀─ encoder ◀──────────── start, write_body ◀──┘
 
 This is where the wire and the life of a request meet: `connection_states` has the states and what may follow on what,
-`http1` the octets, `lifecycle` everything about a request that does not depend on what carries it, `link` the transport.
+`http1` the octets, `lifecycle` and `calls` everything about a request that does not depend on what carries it, `link` the transport.
 
 The parser is paused from each head on until the response is complete, so there is never more than one request under
 way: pipelined ones wait as octets, and nothing is read while they do. The application is called after the parser has

@@ -62,7 +62,9 @@ class FirstTransport(asyncio.Transport, asyncio.Protocol):
         self._closing = False  # the connection is
         self._aborted = False  # at once
         self._adopting = False  # the event loop is at it, and has the socket
-        self._over = False  # the connection is closed: nothing is left to do but to tell the protocol
+        self._over = (
+            False  # the connection is closed, or the loop's transport has it: nothing is asked of this one any more
+        )
 
     def begin(self) -> None:
         """Give the protocol its connection, and what has come with it."""

@@ -110,7 +110,7 @@ class Server:
         self._looked_at = -math.inf  # when event streams were last looked at in a drain
         self._acceptors: list[Acceptor] = []
         self._next_tick: asyncio.TimerHandle | None = None
-        self._swept = -math.inf  # when that was last
+        self._swept = -math.inf  # when a tick has swept last
         self._linger_over: asyncio.TimerHandle | None = None
         self._waiters = Waiters(self._service.loop)
 

@@ -77,7 +77,7 @@ class SessionLimits:
 
 
 class AccessLines(Protocol):
-    """What the engine needs of an access log (`telemetry.access_log`)."""
+    """An access log (`telemetry.access_log`), as far as the engine needs it."""
 
     def request(
         self,

@@ -67,10 +67,10 @@ async def serving(
     `bind` is an address of `listeners.bind`, or several; port 0 is one that is free. Any other setting can be given by its
     section: `http={"max_body_size": "1MiB"}`; neither a file nor variables of the environment are read. The lifespan start-up has
     run when the block begins; at its end requests in progress are finished, and the lifespan shutdown runs. There are no
-    processes, so nothing of `[workers]` applies that is about them, and nothing of `[admin]`, `[metrics]` and `[reload]`: whoever
-    gives these is told so. The loop is that of the program. `shutdown.linger` is 0.1 unless it is given. `logging` is set up first, for the whole program, and stays: `config` as by dictConfig, the rest for
-    what appserver itself logs. The variables of `app.env_file` become those of the program, and stay as well. Raises
-    SettingsError, ListenerError, ApplicationImportError, StartupError.
+    processes, so what of `[workers]` is about them is refused, as are `[admin]`, `[metrics]` and `[reload]`. The loop is that of the
+    program. `shutdown.linger` is 0.1 unless it is given. `logging` is set up first, for the whole program, and stays: `config` as by
+    dictConfig, the rest for what appserver itself logs. The variables of `app.env_file` become those of the program, and stay as
+    well. Raises SettingsError, ListenerError, ApplicationImportError, StartupError.
     """
     async with _serving(_load(application, bind, settings, _DEFAULTS_OF_BLOCK), application, settings) as server:
         yield server

@@ -128,9 +128,9 @@ class Serving:
     async def stop(self, *, delay: float = 0.0, linger: float = 0.0, limit: float | None = None) -> None:
         """Answer what has arrived, then run the lifespan shutdown; returns when all has come to its end.
 
-        For `delay` seconds everything goes on first. Idle connections have `linger` seconds for one more request. Requests that still run after `limit` seconds
-        (`workers.graceful_timeout` unless it is given) are cancelled. If this is cancelled itself, so are
-        all of them, at once, and there is no lifespan shutdown.
+        For `delay` seconds everything goes on first. Idle connections have `linger` seconds for one more request. Requests that
+        still run after `limit` seconds (`workers.graceful_timeout` unless it is given) are cancelled. If this is cancelled itself, so
+        are all of them, at once, and there is no lifespan shutdown.
         """
         try:
             if self._server is not None:

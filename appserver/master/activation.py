@@ -39,9 +39,8 @@ class Activation:
         # Only those that are there: counting up to a number that somebody has got wrong may take for ever.
         for fd in sorted(fd for fd in map(int, os.listdir("/proc/self/fd")) if first <= fd < first + int(count)):
             index = fd - first
-            with contextlib.suppress(
-                OSError
-            ):  # that of the list itself; one that is not there is missed by whoever wants it
+            # That of the list itself is closed again; one that is not there is missed by whoever wants it.
+            with contextlib.suppress(OSError):
                 os.set_inheritable(fd, False)
                 name = names[index] if index < len(names) and names[index] else UNNAMED
                 sockets[name] = (*sockets.get(name, ()), fd)

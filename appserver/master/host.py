@@ -1,4 +1,4 @@
-"""What a server needs of the machine, or container, that it is started in: looked at before anything is begun."""
+"""The needs of a server that the machine, or container, has to meet: looked at before anything is begun."""
 
 from __future__ import annotations
 
