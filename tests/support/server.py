@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -48,31 +49,66 @@ STOP_TIMEOUT = 40.0
 
 
 class Log:
-    """The lines that a process writes into a pipe, collected by a thread; JSON lines become records."""
+    """The lines that a process writes into a pipe; JSON lines become records.
+
+    A thread collects them, so that the writer never waits for room; and every look at them takes first what is in the pipe. So
+    what was written before an answer is there as soon as the test has the answer, however slow that thread is.
+    """
 
     def __init__(self, stream: IO[bytes], name: str) -> None:
-        self.lines: list[str] = []
-        self.records: list[Record] = []
+        self._lines: list[str] = []
+        self._records: list[Record] = []
+        self._begun = b""
         self._arrived = threading.Condition()
         self._stream = stream
         self._closed = False
+        os.set_blocking(stream.fileno(), False)
         self._thread = threading.Thread(target=self._collect, name=name, daemon=True)
         self._thread.start()
 
     def _collect(self) -> None:
-        with self._stream:
-            for raw in self._stream:
-                line = raw.decode(errors="replace").rstrip("\n")
-                with self._arrived:
-                    self.lines.append(line)
-                    if line.startswith("{"):
-                        # One that is longer than PIPE_BUF may have been torn by that of another process (pipe(7)).
-                        with contextlib.suppress(ValueError):
-                            self.records.append(json.loads(line))
-                    self._arrived.notify_all()
+        poll = select.poll()
+        poll.register(self._stream, select.POLLIN)
+        while not self._closed:
+            poll.poll()
+            self._take()
+
+    def _take(self) -> None:
+        """Read what the pipe holds at this moment."""
         with self._arrived:
-            self._closed = True
+            try:
+                while not self._closed:
+                    self._add(os.read(self._stream.fileno(), 65536))
+            except BlockingIOError:
+                pass
             self._arrived.notify_all()
+
+    def _add(self, data: bytes) -> None:
+        """Take the lines that end in `data`, or all that is left where it is empty: the end of the stream."""
+        *complete, self._begun = (self._begun + data).split(b"\n")
+        if not data:
+            complete, self._begun = [self._begun] if self._begun else [], b""
+            self._closed = True
+            self._stream.close()
+        for raw in complete:
+            line = raw.decode(errors="replace")
+            self._lines.append(line)
+            if line.startswith("{"):
+                # One that is longer than PIPE_BUF may have been torn by that of another process (pipe(7)).
+                with contextlib.suppress(ValueError):
+                    self._records.append(json.loads(line))
+
+    @property
+    def lines(self) -> list[str]:
+        """All lines so far."""
+        self._take()
+        return self._lines
+
+    @property
+    def records(self) -> list[Record]:
+        """All records so far."""
+        self._take()
+        return self._records
 
     def matching(self, event: str, *, since: int = 0, **fields: object) -> list[Record]:
         """The records of an event behind the first `since` records, with these fields."""
