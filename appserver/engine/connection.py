@@ -7,8 +7,8 @@ This is where the wire and the life of a request meet: `connection_states` has t
 `http1` the octets, `lifecycle` and `calls` everything about a request that does not depend on what carries it, `link` the transport.
 
 The parser is paused from each head on until the response is complete, so there is never more than one request under
-way: pipelined ones wait as octets, and nothing is read while they do. The application is called after the parser has
-returned, so that what came with the head is there when it first calls `receive`.
+way: pipelined ones wait as octets. Reading goes on while those are few, as a client that leaves shows only where it is read.
+The application is called after the parser has returned, so that what came with the head is there when it first calls `receive`.
 """
 
 from __future__ import annotations
@@ -104,16 +104,12 @@ class Connection(Link):
         state = self.state
         if state == states.ENDING:
             return False
-        if state in (states.BODY, states.REST):
-            self._parser.paused = False  # for what comes behind this body, and nothing will
         try:
-            self._parser.eof()
+            self._end_input()
         except RequestError as error:
             self._refuse_client(error)
         else:
-            if self.exchange is not None:
-                self.exchange.half_close()
-            elif self._parser.idle:
+            if self.exchange is None and self._parser.idle:
                 self.close()
         return True
 
@@ -158,6 +154,14 @@ class Connection(Link):
         else:
             self._service.loop.call_soon(self._take_turn)
 
+    def _end_input(self) -> None:
+        """Tell parser and exchange that nothing more comes; raises RequestError if a request breaks off by that."""
+        if self.state in (states.BODY, states.REST):
+            self._parser.paused = False  # for what comes behind this body, and nothing will
+        self._parser.eof()
+        if self.exchange is not None:
+            self.exchange.half_close()
+
     # Requests.
 
     def _begin(self, request: Request) -> Exchange:
@@ -190,10 +194,10 @@ class Connection(Link):
             self._await_head()
         elif state == states.ENDING:
             pass  # the application has answered at once, and with that the connection ends: `linger` reads on
-        elif self._parser.idle:
+        elif self._parser.reads_on:
             self.resume_reading()  # to notice if the client goes away
         else:
-            self.pause_reading()  # a pipelined request has to wait for this one
+            self.pause_reading()  # enough pipelined requests wait for this one
 
     def _await_body(self) -> None:
         exchange = self.exchange
@@ -251,6 +255,8 @@ class Connection(Link):
         self.state = states.AFTER_NEXT_WANTED[self.state]
         try:
             self._parser.resume()
+            if self._half_closed:
+                self._end_input()
         except RequestError as error:
             self._refuse_client(error)
         else:
@@ -281,6 +287,8 @@ class Connection(Link):
         pipe = SocketPipe(self._service, self._encoder, session)
         self.hand_over(pipe)
         session.begin(pipe, self.peer, rest)
+        if self._half_closed:
+            pipe.eof_received()  # the client has said so already, behind an earlier request
 
     # HTTP/2 by prior knowledge.
 

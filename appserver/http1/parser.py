@@ -59,6 +59,9 @@ Octets = bytes | bytearray
 IGNORE_LIMIT = 64 * 1024
 """So many octets behind the last request are read and ignored, before the connection is not read any more."""
 
+WAIT_LIMIT = 64 * 1024
+"""So many octets of further requests wait for the present one before no more are read; one read more may come on top."""
+
 
 class Parser:
     """The requests of one connection.
@@ -116,12 +119,23 @@ class Parser:
 
     @property
     def idle(self) -> bool:
-        """Whether the last request is complete and no octet of a next one has arrived: it is worth reading on.
+        """Whether the last request is complete and no octet of a next one has arrived.
 
-        If none may follow, it is as long as what is ignored is little, for a client that leaves shows only where it is read.
+        If none may follow, it is as long as what is ignored is little.
         """
         read = self._read
         return not self._rest and (read is Parser._read_head or (read is Parser._ignore and self._left <= IGNORE_LIMIT))
+
+    @property
+    def reads_on(self) -> bool:
+        """Whether to read on while a request is answered, for a client that leaves shows only where it is read.
+
+        It is as long as little has arrived behind the request.
+        """
+        read = self._read
+        if read is Parser._read_head:
+            return len(self._rest) - self._position <= WAIT_LIMIT
+        return read is Parser._ignore and self._left <= IGNORE_LIMIT
 
     def feed(self, data: bytes) -> None:
         """Parse what has arrived and call the handler; raises RequestError."""

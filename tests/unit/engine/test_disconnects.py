@@ -10,8 +10,9 @@ import pytest
 from appserver.asgi.types import Message, Receive, Scope, Send
 from appserver.engine.exchange import IGNORED
 from appserver.errors import ClientDisconnected
+from tests.unit.engine.serving import serving
 from tests.unit.engine.test_session import handshake
-from tests.unit.engine.world import World, echo, read_body, request, respond, run, settle, silent
+from tests.unit.engine.world import LOOPS, World, echo, read_body, request, respond, run, settle, silent
 
 
 class Recorder:
@@ -81,6 +82,51 @@ class TestVanishing:
         run(scenario)
         assert [message["type"] for message in application.messages] == ["http.request", "http.disconnect"]
         assert application.error is None
+
+    @pytest.mark.parametrize("behind", [request(), b"GET / HT", b"\r\n"])
+    def test_behind_more_octets_the_application_hears_of_it(self, behind: bytes) -> None:
+        application = Recorder()
+
+        async def scenario() -> None:
+            world = World(application)
+            client = world.connect()
+            await client.send(request(), behind)
+            assert client.transport.reading, "to notice it"
+            await client.vanish()
+            assert not world.service.registry.background
+
+        run(scenario)
+        assert [message["type"] for message in application.messages] == ["http.request", "http.disconnect"]
+
+    @pytest.mark.parametrize("politely", [True, False])
+    @pytest.mark.parametrize("loop", LOOPS)
+    def test_behind_a_further_request_the_application_hears_of_it(self, loop: str, politely: bool) -> None:
+        heard = asyncio.Event()
+        calls: list[str] = []
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            calls.append(scope["path"])
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            heard.set()
+
+        async def scenario() -> None:
+            async with serving(application) as served:
+                peer = await served.connect()
+                peer.send(request("/first"))
+                while not calls:
+                    await asyncio.sleep(0.001)
+                peer.send(request("/second"))
+                if politely:
+                    await peer.close()
+                else:
+                    peer.writer.transport.abort()
+                await heard.wait()
+                await served.accepted(0)
+                assert served.slot.in_progress == 0
+
+        run(scenario, loop)
+        assert calls == ["/first"]
 
     def test_a_response_for_nobody_is_finished_with_the_work_behind_it(self) -> None:
         done: list[str] = []
@@ -387,6 +433,58 @@ class TestHalfClosing:
         run(scenario)
         assert application.error is None
         assert [message["type"] for message in application.messages] == ["http.request", "http.disconnect"]
+
+    def test_the_applications_of_pipelined_requests_hear_of_it_each(self) -> None:
+        applications = [Recorder(), Recorder()]
+        waiting = iter(applications)
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            await next(waiting)(scope, receive, send)
+
+        async def scenario() -> None:
+            client = World(application).connect()
+            await client.send(request() + request())
+            await client.half_close()
+            assert [response.body for response in client.responses()] == [b"late", b"late"]
+            assert client.transport.closed
+
+        run(scenario)
+        for recorder in applications:
+            assert [message["type"] for message in recorder.messages] == ["http.request", "http.disconnect"]
+
+    @pytest.mark.parametrize("framing", ["Content-Length: 10", "Transfer-Encoding: chunked"])
+    def test_in_the_body_of_a_pipelined_request_it_ends_that_at_once(self, framing: str) -> None:
+        async def scenario() -> None:
+            client = World(echo).connect()
+            client.connection.data_received(request("/a") + request("/b", "POST", framing) + b"4")
+            client.connection.eof_received()
+            await settle()
+            assert [response.status for response in client.responses()] == [200, 400]
+            assert client.transport.closed
+
+        run(scenario)
+
+    def test_it_ends_a_session_that_begins_behind_a_request(self) -> None:
+        sessions: list[str] = []
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                await echo(scope, receive, send)
+                return
+            while (message := await receive())["type"] != "websocket.disconnect":
+                pass
+            sessions.append(message["type"])
+
+        async def scenario() -> None:
+            client = World(application).connect()
+            client.connection.data_received(request("/a") + handshake())
+            client.connection.eof_received()
+            await settle()
+            assert client.response().status == 200
+            assert client.transport.closed
+
+        run(scenario)
+        assert sessions
 
     @pytest.mark.parametrize("begun", [False, True])
     def test_an_application_that_ends_when_it_hears_of_it_has_not_failed(self, begun: bool) -> None:

@@ -204,7 +204,7 @@ class TestDownloads:
             client = World(silent).connect()
             client.transport.congest_at = 1
             await client.send(request("/a"), request("/b"))
-            assert (client.transport.reading, len(client.responses())) == (False, 1)
+            assert len(client.responses()) == 1
             client.transport.relieve()
             await settle()
             assert (client.transport.reading, len(client.responses())) == (True, 2)

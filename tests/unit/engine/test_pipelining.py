@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from appserver.asgi.types import Receive, Scope, Send
+from appserver.http1.parser import WAIT_LIMIT
 from appserver.settings import HTTPSettings
 from tests.unit.engine.world import PARSERS, World, echo, read_body, request, respond, run, settle
 
@@ -42,7 +43,7 @@ class TestPipelining:
 
         run(scenario)
 
-    def test_no_more_is_read_while_a_request_waits_for_another(self) -> None:
+    def test_no_more_is_read_while_many_requests_wait_for_another(self) -> None:
         gate = asyncio.Event()
 
         async def slow(scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,14 +55,19 @@ class TestPipelining:
             await client.send(request())
             assert client.transport.reading, "or nobody would notice that the client goes away"
             await client.send(request())
+            assert client.transport.reading, "the same"
+            few = WAIT_LIMIT // len(request()) - 1
+            await client.send(request() * few)
+            assert client.transport.reading
+            await client.send(request())
             assert [client.transport.reading, len(client.responses())] == [False, 0]
             gate.set()
-            await settle()
-            assert [client.transport.reading, len(client.responses())] == [True, 2]
+            await settle(4 * few)
+            assert [client.transport.reading, len(client.responses())] == [True, 3 + few]
 
         run(scenario)
 
-    def test_nothing_more_is_read_before_the_last_of_them_has_its_turn(self) -> None:
+    def test_nothing_more_is_read_before_few_of_them_are_left(self) -> None:
         turns = asyncio.Semaphore(0)
 
         async def slow(scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,9 +76,11 @@ class TestPipelining:
 
         async def scenario() -> None:
             client = World(slow).connect()
-            await client.send(request() * 50)
+            large = request("/", "GET", "X: " + "x" * 20_000)
+            await client.send(large * 50)
             for answered in range(49):
-                assert [client.transport.reading, len(client.responses())] == [False, answered]
+                few = (49 - answered) * len(large) <= WAIT_LIMIT
+                assert [client.transport.reading, len(client.responses())] == [few, answered]
                 turns.release()
                 await settle()
             assert client.transport.reading, "the last one is under way"
