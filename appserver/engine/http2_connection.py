@@ -327,6 +327,7 @@ class HTTP2Connection(HTTP2Link):
         if self._closing:
             return
         http2, service = self.http2, self._service
+        http2.now = now  # by which it notes what begins to wait: the client may have sent nothing for long
         if http2.incomplete_since is not None and now >= http2.incomplete_since + service.header_timeout:
             self._give_up(_block_late())
             return

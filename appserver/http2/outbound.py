@@ -61,7 +61,7 @@ class Outbound:
     )  # fmt: skip
 
     def __init__(self, handler: Handler, resets: Allowance, control: Allowance) -> None:
-        self.now = 0.0  # the time, in seconds, of the last octets or the last message
+        self.now = 0.0  # the time, in seconds; while streams are open, it is to be set once a second
         self.streams: dict[int, Stream] = {}
         self.send_window = DEFAULT_WINDOW
         self.max_frame_size = MIN_FRAME_SIZE  # what the client takes

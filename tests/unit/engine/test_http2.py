@@ -808,6 +808,35 @@ class TestTime:
 
         run(scenario)
 
+    @pytest.mark.parametrize("begun", [False, True])
+    def test_a_window_counts_from_when_it_is_needed(self, begun: bool) -> None:
+        """However long the client has had nothing to say before that, as it waited for the response."""
+        gate = asyncio.Event()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            if begun:
+                await send({"type": "http.response.body", "body": b"some", "more_body": True})
+            await gate.wait()
+            await send({"type": "http.response.body", "body": bytes(100_000)})
+
+        async def scenario() -> None:
+            world = World(app, HTTPSettings(write_timeout=5))
+            client = await HTTP2Client(world).begin()
+            client.takes_data = False
+            stream = await client.request()
+            await world.pass_time(30)
+            gate.set()
+            await settle()
+            await world.pass_time(3)
+            await client.flush()
+            assert client.answers[stream].reset is None
+            await world.pass_time(4)
+            await client.flush()
+            assert client.answers[stream].reset == Code.CANCEL
+
+        run(scenario)
+
     def test_a_header_block_that_is_never_complete(self) -> None:
         async def scenario() -> None:
             world = World(silent, HTTPSettings(header_timeout=5))
