@@ -350,7 +350,13 @@ class Connection(Link):
         before, behind, size = self._encoder.file(part.size, more)
         self.write(b"".join(before))
         if size:
-            await copy_file(self, part._replace(size=size))
+            try:
+                await copy_file(self, part._replace(size=size))
+            except BaseException:
+                if exchange is self.exchange:
+                    # Octets are missing that have been announced: nothing that the application goes on to send may stand in their place.
+                    self.break_off("error")
+                raise
         if exchange is self.exchange:
             self.write(b"".join(behind))
             if not more:

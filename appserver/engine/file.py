@@ -29,11 +29,15 @@ def whole_file(path: str) -> Iterator[FilePart]:
         os.close(descriptor)
 
 
-def part_of_file(file: Any, offset: int | None, count: int | None) -> FilePart:
+def part_of_file(file: Any, offset: Any, count: Any) -> FilePart:
     """What `http.response.zerocopysend` names: from the present position on, and to the end, unless it says otherwise.
 
     Where it says nothing of the offset, the position moves on, as it does for os.sendfile: the next part follows this one.
+    Raises OSError, and ResponseError for what is no part of a regular file.
     """
+    for name, value in (("offset", offset), ("count", count)):
+        if value is not None and (not isinstance(value, int) or value < 0):
+            raise ResponseError(f"the {name} of http.response.zerocopysend has to be a number of octets, got {value!r}")
     descriptor = file.fileno()
     start = os.lseek(descriptor, 0, os.SEEK_CUR) if offset is None else offset
     size = max(0, _size(descriptor) - start)

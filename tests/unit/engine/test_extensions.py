@@ -244,6 +244,67 @@ class TestPathsend:
         run(scenario, loop)
 
 
+@each_loop
+class TestCutOffs:
+    """An application that goes on with its response where the server could not send all of a file."""
+
+    @staticmethod
+    async def answer(application: Any, file: Path) -> tuple[Served, bytes]:
+        """The octets behind the head of a large response whose file is cut off, up to the end of the connection."""
+        with file.open("ab") as more:
+            more.truncate(50_000_000)
+        async with serving(application) as served:
+            peer = await served.connect()
+            peer.send(request() + CLOSE)
+            await peer.reader.readuntil(b"\r\n\r\n")
+            os.truncate(file, 1_000_000)
+            octets = await peer.rest()
+            await peer.close()
+            return served, octets
+
+    @pytest.mark.parametrize("kind", ["pathsend", "zerocopysend"])
+    @pytest.mark.parametrize("length", [None, 50_000_000])
+    def test_nothing_stands_in_place_of_what_is_missing(
+        self, loop: str, file: Path, kind: str, length: int | None
+    ) -> None:
+        start = START if length is None else with_length(length)
+
+        async def careless(scope: Scope, receive: Receive, send: Send) -> None:
+            with file.open("rb") as opened:
+                await send(start)
+                try:
+                    message = {"type": f"http.response.{kind}", "path": str(file), "file": opened, "more_body": True}
+                    await send(message)
+                except Exception:  # noqa: BLE001
+                    await send({**LAST, "body": b""})
+
+        async def scenario() -> None:
+            served, octets = await self.answer(careless, file)
+            assert len(octets) < 50_000_000
+            assert b"HTTP/1.1" not in octets, "the next response would be taken for the rest of this one"
+            assert served.slot.in_progress == 0
+
+        run(scenario, loop)
+
+    def test_nor_where_the_application_has_not_waited_for_it(self, loop: str, file: Path) -> None:
+        async def impatient(scope: Scope, receive: Receive, send: Send) -> None:
+            with file.open("rb") as opened:
+                await send(START)
+                message = {"type": "http.response.zerocopysend", "file": opened, "more_body": True}
+                sending = asyncio.ensure_future(send(message))
+                await asyncio.sleep(0.01)
+                sending.cancel()
+                await asyncio.wait([sending])
+                await send(LAST)
+
+        async def scenario() -> None:
+            _, octets = await self.answer(impatient, file)
+            assert not octets.endswith(b"0\r\n\r\n")
+            assert b"HTTP/1.1" not in octets
+
+        run(scenario, loop)
+
+
 async def congested(served: Served) -> None:
     """Wait until the response on the one connection waits for its client."""
     while not any(isinstance(link, Link) and link.congested for link in served.server._service.registry.connections):
@@ -337,6 +398,17 @@ class TestZerocopysend:
         _, octets = answered(CLOSE, application, loop)
         assert parse(octets)[0].body == CONTENT
         assert parse(octets)[0].headers[b"content-length"] == b"%d" % len(CONTENT)
+
+    @pytest.mark.parametrize("part", [{"offset": -1}, {"count": -1}, {"count": "1"}, {"offset": 0.0}])
+    def test_what_is_no_part_of_a_file_is_answered_500(self, loop: str, file: Path, part: dict[str, Any]) -> None:
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            with file.open("rb") as opened:
+                await send(START)
+                await send({"type": "http.response.zerocopysend", "file": opened, **part, "more_body": True})
+
+        served, octets = answered(CLOSE, application, loop)
+        assert parse(octets)[0].status == 500
+        assert "a number of octets" in str(served.log.of("application failed")[0]["exc_info"])
 
     def test_a_body_that_is_longer_than_announced_is_not_sent(self, loop: str, file: Path) -> None:
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
