@@ -15,13 +15,13 @@ from typing import Any, Literal
 
 from appserver.asgi.lifespan import Lifespan
 from appserver.asgi.loader import adapt_application
-from appserver.aws import environment
+from appserver.aws import arguments, environment
 from appserver.aws.adapter import Adapter, Invocation, Other
 from appserver.aws.custom import CustomHandlers
 from appserver.aws.events.kind import MANGUM_TEXT_TYPES
 from appserver.aws.other import load_other
 from appserver.aws.starting import refuse_trio, start_up
-from appserver.settings import Override, Settings, by_key, load
+from appserver.settings import Override, Settings, load
 from appserver.telemetry.access_log import AccessLog
 from appserver.telemetry.log_config import configure_embedded
 from appserver.telemetry.logs import get_logger
@@ -134,7 +134,8 @@ def handler(
     `lambda.other`, which names one that can be imported here. Any other setting can be given by its section:
     `access_log={"enabled": True}`. `app.env_file` is read and `logging` set up now, for the whole program: `config` as by
     dictConfig, the rest for what appserver itself logs. The lifespan start-up runs once: here if Lambda is starting the
-    function, else with the first event. Raises SettingsError, ApplicationImportError, StartupError.
+    function, else with the first event. Raises SettingsError, also for a setting that means nothing here,
+    ApplicationImportError and StartupError.
     """
     base_path = "/" + api_gateway_base_path.strip("/") if api_gateway_base_path else "/"
     values: dict[str, Any] = {**_DEFAULTS, "app.target": "the:application", "app.lifespan": lifespan}
@@ -142,7 +143,7 @@ def handler(
     values["lambda.exclude_headers"] = list(exclude_headers or ())
     if text_mime_types:
         values["lambda.text_types"] = list(text_mime_types)
-    values |= by_key(settings)
+    values |= arguments.values(settings)
     overrides = [Override(key, value, "argument") for key, value in values.items()]
     loaded = load(None, environ={}, overrides=overrides).settings
     environment.add_file(loaded.app.env_file)

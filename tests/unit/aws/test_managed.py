@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 import appserver.aws
+from appserver.aws import arguments
 from appserver.errors import ApplicationImportError, EventError, Problem, SettingsError, StartupError
+from appserver.settings.keys import KEYS
 from appserver.telemetry import logs
 from tests.unit.aws import events
 
@@ -325,6 +327,64 @@ def test_sections_that_are_none() -> None:
         Problem("argument", "http", "5", expected),
         Problem("argument", "proxy", "['x']", expected),
     )
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"listeners": []}, "argument: listeners: nothing listens here, Lambda's runtime calls the handler"),
+        (
+            {"tls": {"certificate": "c.pem", "key": "k.pem"}, "admin": {"control": "/run/control"}},
+            (
+                "argument: tls.certificate: nothing listens here, Lambda's runtime calls the handler\n"
+                "argument: tls.key: nothing listens here, Lambda's runtime calls the handler\n"
+                "argument: admin.control: there is no master process here"
+            ),
+        ),
+        (
+            {"workers": {"boot_timeout": 5, "count": 2, "max_concurrency": 3}},
+            (
+                "argument: workers.count: there are no worker processes here, Lambda starts as many environments as it needs\n"
+                "argument: workers.max_concurrency: Lambda's runtime calls the handler with one event after the other"
+            ),
+        ),
+        (
+            {"app": {"directory": "/"}},
+            "argument: app.directory: nothing is imported, the application is the first argument",
+        ),
+        ({"app": {"target": "a:b"}}, "argument: app.target: the application is the first argument"),
+        (
+            {"http": {"max_headers": 5, "keepalive_timeout": 5}},
+            "argument: http.keepalive_timeout: there are no connections of clients here, an event is a whole request",
+        ),
+        (
+            {"lambda": {"streaming": True}},
+            'argument: lambda.streaming: the managed Python runtime cannot stream, the command "appserver lambda" can',
+        ),
+    ],
+)
+def test_settings_that_mean_nothing_here_are_refused(sections: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        appserver.aws.handler(Application(), **sections)
+    assert str(caught.value) == said
+
+
+def test_settings_that_say_what_is_the_case_are_taken() -> None:
+    sections: dict[str, Any] = {
+        "workers": {"count": 1, "boot_timeout": 9},
+        "lambda": {"streaming": False, "concurrency": 1},
+        "http": {"server_header": "", "date_header": False},
+        "websocket": {"enabled": False},
+        "app": {"threads": 2},
+    }
+    assert appserver.aws.handler(Application(), **sections)(events.REST, Context())["statusCode"] == 200
+
+
+def test_each_setting_has_been_thought_of() -> None:
+    """A key whose table is renamed would be taken silently again."""
+    known = {f"{key.section.removeprefix('on_')}.{key.name}" for key in KEYS.values()}
+    sections = {key.partition(".")[0] for key in known}
+    assert {*arguments._WHY_UNUSED, *arguments._SAYS_WHAT_IS} <= known | sections
 
 
 def test_an_application_that_hangs_is_a_504_in_time() -> None:
