@@ -7,11 +7,14 @@ event ─▶ events.recognise ─▶ request ─▶ Exchange ─▶ lifecycle �
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import json
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from appserver.asgi.types import ASGIApplication
@@ -61,6 +64,7 @@ class Invocation:
     trace_id: str | None = None
     open_stream: Callable[[], Stream] | None = None
     exchange: Exchange | None = None  # set when there is one
+    task: asyncio.Task[Any] | None = None  # that of `lambda.other`
 
 
 class InvocationIDs(RequestIDs):
@@ -189,6 +193,19 @@ class Adapter:
             task.cancel()
             await asyncio.wait([task], timeout=CANCELLATION_GRACE)
 
+    def cut_off(self, invocation: Invocation) -> None:
+        """The environment ends before the application is through with an invocation: log where it stands, and cancel it."""
+        task = invocation.task if invocation.exchange is None else invocation.exchange.task
+        if task is not None:
+            self._logger.warning(
+                "invocation cut off",
+                request_id=invocation.request_id,
+                reason="the environment ends",
+                stack=describe_stack(task),
+            )
+            self.service.draining = True
+            task.cancel()
+
     def _time_is_up(self, invocation: Invocation) -> float:
         """When the application has to be through with an invocation."""
         now = self.service.clock()
@@ -241,6 +258,7 @@ class Adapter:
         variables.run(REQUEST_ID.set, invocation.request_id)
         variables.run(TRACE_ID.set, invocation.trace_id)
         task = self.service.loop.create_task(_call(self._other, invocation, self.service.on_exit), context=variables)
+        invocation.task = task
         _, running = await asyncio.wait([task], timeout=self._time_is_up(invocation) - self.service.clock())
         if running:
             stack = describe_stack(task)
@@ -248,8 +266,10 @@ class Adapter:
             task.cancel()
             await asyncio.wait([task], timeout=CANCELLATION_GRACE)
             raise EventError("lambda.other has not returned, and the function's time is up", "TimedOut")
+        if task.cancelled():
+            raise EventError("lambda.other has not returned, and the environment ends", "Cancelled")
         result = task.result()
-        json.dumps(result)  # whoever made it has to hear of it, not whoever sends it
+        _check_result(result)
         return result
 
 
@@ -258,7 +278,7 @@ async def _call(other: Other, invocation: Invocation, on_exit: Callable[[], None
     try:
         if inspect.iscoroutinefunction(other):
             return await other(invocation.event, invocation.context)
-        result = await asyncio.to_thread(other, invocation.event, invocation.context)
+        result = await _CallInThread(other, invocation).wait()
         return await result if inspect.isawaitable(result) else result
     except SystemExit as error:
         on_exit()
@@ -268,6 +288,37 @@ async def _call(other: Other, invocation: Invocation, on_exit: Callable[[], None
         if task is not None and task.cancelling():
             raise
         raise EventError("lambda.other has let a CancelledError out, that of a task of its own", "Cancelled") from error
+
+
+class _CallInThread:
+    """The call of a function that is none of coroutines; `thread` is where, for `describe_stack`."""
+
+    def __init__(self, other: Other, invocation: Invocation) -> None:
+        self._other = other
+        self._invocation = invocation
+        self.thread: int | None = None
+
+    async def wait(self) -> Any:
+        """Let it run in a thread, and return what it does."""
+        run = partial(contextvars.copy_context().run, self._run)
+        return await asyncio.get_running_loop().run_in_executor(None, run)
+
+    def _run(self) -> Any:
+        self.thread = threading.get_ident()
+        try:
+            return self._other(self._invocation.event, self._invocation.context)
+        except StopIteration as error:  # which no future takes, so nobody would hear of it
+            raise RuntimeError("lambda.other has raised StopIteration") from error
+        finally:
+            self.thread = None
+
+
+def _check_result(result: Any) -> None:
+    """Raise EventError if JSON does not hold what `lambda.other` has returned: the function has to hear of it, not who sends it."""
+    try:
+        json.dumps(result, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise EventError(f"lambda.other has returned what JSON does not hold: {error}", "UnusableResult") from None
 
 
 def _check_size(service: Service, request: InvocationRequest) -> None:

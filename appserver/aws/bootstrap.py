@@ -10,9 +10,11 @@ to a timer or a thread by then: logs are written by whoever logs, and work behin
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import gc
 import json
+import math
 import signal
 import time
 from collections.abc import Callable
@@ -23,8 +25,9 @@ from appserver.asgi.lifespan import Lifespan
 from appserver.asgi.loader import import_application
 from appserver.asgi.types import ASGIApplication
 from appserver.aws import environment, reports
-from appserver.aws.adapter import Adapter, Invocation
+from appserver.aws.adapter import CANCELLATION_GRACE, Adapter, Invocation
 from appserver.aws.context import Context
+from appserver.aws.ending import end_within
 from appserver.aws.environment import Environment
 from appserver.aws.events.kind import MAX_ANSWER
 from appserver.aws.invocation import encode_json
@@ -33,6 +36,7 @@ from appserver.aws.runtime_api import Connection, ResponseStream
 from appserver.aws.starting import refuse_trio, start_up
 from appserver.aws.watch import Watch
 from appserver.aws.wire import Reply
+from appserver.engine.cutoff import end_lifespan
 from appserver.errors import AppserverError, EventError, RuntimeAPIError
 from appserver.settings import Loaded, Settings
 from appserver.telemetry.access_log import AccessLog
@@ -42,6 +46,14 @@ from appserver.telemetry.logs import LogOutput, configure, get_logger, handle_lo
 NAME = "appserver"
 """The name under which the runtime registers as an extension."""
 
+# Lambda kills the process 500 ms after SIGTERM: in seconds from then, how long invocations under way are waited for, and until
+# when the process has ended by itself.
+DRAIN_TIME = 0.25
+END_TIME = 0.4
+
+EXIT_GRACE = 0.1
+"""Seconds that are always left for threads and functions of atexit, however long the shutdown before has taken."""
+
 
 def run(load: Callable[[], Loaded]) -> int:
     """Be the runtime of a function; returns when Lambda ends it. Raises as a run does, after having told Lambda why."""
@@ -50,10 +62,13 @@ def run(load: Callable[[], Loaded]) -> int:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     output: LogOutput | None = None
+    runtime: Runtime | None = None
+    code = 0
     try:
         settings = load().settings
         environment.add_file(settings.app.env_file)
         output = configure(settings.logging, process="lambda")
+        atexit.register(output.close)  # the first one registered is the last one called
         handle_loop_exceptions(loop)
         refuse_trio(settings)
         around = application_logging(LogConfig.read(settings.logging))
@@ -61,12 +76,18 @@ def run(load: Callable[[], Loaded]) -> int:
         runtime = Runtime(application, settings, found)
         loop.run_until_complete(runtime.live())
     except AppserverError as error:
+        code = error.exit_code
         if not isinstance(error, RuntimeAPIError):
             loop.run_until_complete(_report_init_failure(found.api, error))
         raise
+    except BaseException:
+        code = AppserverError.exit_code
+        raise
     finally:
         if output is not None:
-            output.close()
+            now = time.monotonic()
+            ended = now if runtime is None else min(runtime.ended_at, now)
+            end_within(max(ended + END_TIME - now, EXIT_GRACE), code, output.close)
     return 0
 
 
@@ -79,11 +100,12 @@ async def _report_init_failure(api: str, error: AppserverError) -> None:
 
 @dataclass(slots=True)
 class _Poll:
-    """One of those who ask for invocations; `idle` while it waits for one."""
+    """One of those who ask for invocations; `idle` while it waits for one, else it has an `invocation`."""
 
     connection: Connection
     task: asyncio.Task[None] | None = None
     idle: bool = False
+    invocation: Invocation | None = None
 
 
 class Runtime:
@@ -102,6 +124,8 @@ class Runtime:
         self._concurrency = settings.on_lambda.concurrency or found.max_concurrency
         self._ended: asyncio.Event = asyncio.Event()
         self._polls: list[_Poll] = []
+        self._is_killed = False
+        self.ended_at = math.inf
 
     async def live(self) -> None:
         """Start up, take invocations until the end, shut down. Raises StartupError, RuntimeAPIError."""
@@ -110,7 +134,7 @@ class Runtime:
         await start_up(lifespan, self._settings.workers.boot_timeout, self._log)
         gc.freeze()
         gc.enable()
-        loop.add_signal_handler(signal.SIGTERM, self._ended.set)
+        loop.add_signal_handler(signal.SIGTERM, self._terminate)
         adapter = Adapter(
             self._application,
             self._settings,
@@ -118,7 +142,7 @@ class Runtime:
             access_log=self._access_log,
             logger=get_logger("appserver.engine"),
             other=self._other,
-            on_exit=self._ended.set,
+            on_exit=self._end,
         )
         watch = Watch(self._log, self._settings.on_lambda.deadline_margin / 2)
         extension = Connection(self._environment.api)
@@ -129,7 +153,8 @@ class Runtime:
         finally:
             if waiting is not None:
                 waiting.cancel()
-            await self._shut_down(lifespan)
+            self._end()
+            await end_lifespan(lifespan, self._settings.workers.lifespan_timeout, CANCELLATION_GRACE, self._log)
             watch.close()
             if self._access_log is not None:
                 self._access_log.close()
@@ -142,26 +167,42 @@ class Runtime:
             poll.task = task
         ended = asyncio.create_task(self._ended.wait())
         await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        self._ended.set()
+        self._end()
         for poll in self._polls:
             if poll.idle and poll.task is not None:
                 poll.task.cancel()
-        await asyncio.wait(tasks, timeout=self._settings.workers.graceful_timeout)
+        limit = self._settings.workers.graceful_timeout
+        _, running = await asyncio.wait(tasks, timeout=min(limit, DRAIN_TIME) if self._is_killed else limit)
+        if running:
+            for poll in self._polls:
+                if poll.invocation is not None:
+                    adapter.cut_off(poll.invocation)
+            await asyncio.wait(tasks, timeout=CANCELLATION_GRACE)
         for task in tasks:
             if not task.done():
                 task.cancel()
             elif not task.cancelled() and (error := task.exception()) is not None:
                 raise error
 
+    def _terminate(self) -> None:
+        """Handle SIGTERM."""
+        self._is_killed = True
+        self._end()
+
+    def _end(self) -> None:
+        self._ended.set()
+        self.ended_at = min(self.ended_at, time.monotonic())
+
     async def _poll(self, poll: _Poll, adapter: Adapter, watch: Watch) -> None:
         while not self._ended.is_set():
             poll.idle = True
             reply = await poll.connection.next()
             poll.idle = False
-            await self._serve(poll.connection, reply, adapter, watch)
+            await self._serve(poll, reply, adapter, watch)
 
-    async def _serve(self, connection: Connection, reply: Reply, adapter: Adapter, watch: Watch) -> None:
+    async def _serve(self, poll: _Poll, reply: Reply, adapter: Adapter, watch: Watch) -> None:
         """Have one invocation answered. Raises RuntimeAPIError if the environment is over."""
+        connection = poll.connection
         headers = reply.headers
         request_id = headers["lambda-runtime-aws-request-id"]
         trace = headers.get("lambda-runtime-trace-id")
@@ -169,7 +210,7 @@ class Runtime:
             environment.propagate(trace)
         stream: ResponseStream | None = None
         deadline = _deadline(headers.get("lambda-runtime-deadline-ms"), adapter.service.clock())
-        invocation = Invocation(None, None, request_id, deadline, trace)
+        poll.invocation = invocation = Invocation(None, None, request_id, deadline, trace)
         watch.begin(invocation)
         try:
             if self._settings.on_lambda.streaming:
@@ -197,6 +238,7 @@ class Runtime:
             self._judge(await connection.fail(reply, reports.describe(error)), request_id)
         finally:
             watch.end(invocation)
+            poll.invocation = None
             if self._access_log is not None:
                 self._access_log.flush()
 
@@ -231,16 +273,6 @@ class Runtime:
             identity=_json(headers.get("lambda-runtime-cognito-identity")),
             tenant_id=headers.get("lambda-runtime-aws-tenant-id"),
         )
-
-    async def _shut_down(self, lifespan: Lifespan) -> None:
-        limit = self._settings.workers.lifespan_timeout
-        try:
-            async with asyncio.timeout(limit):
-                await lifespan.shutdown()
-        except TimeoutError:
-            reason = f"took longer than workers.lifespan_timeout ({limit:g} s)"
-            self._log.error("lifespan shutdown cut off", reason=reason)
-            await lifespan.cancel()
 
 
 def _read_event(body: bytes) -> Any:

@@ -33,7 +33,7 @@ HEAD_DELAY = 0.5
 MOST_ESCAPED = 6
 """So many octets of JSON one octet of a body takes at most; half of what is allowed is left to the head."""
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def encode_json(answer: Any) -> bytes:

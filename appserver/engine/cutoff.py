@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 from appserver.asgi.lifespan import Lifespan, Logger
-from appserver.engine.server import Server
 from appserver.telemetry.task_stacks import describe_stack
+
+if TYPE_CHECKING:
+    from appserver.engine.server import Server  # a function on AWS Lambda has none
 
 
 def report_cancelled(server: Server, limit: float, log: Logger) -> None:

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +20,7 @@ from tests.support.runtime_api import Function, RuntimeAPI, url_event
 from tests.support.waiting import eventually
 
 SITE = """
-import asyncio, json, os, time
+import asyncio, decimal, json, os, threading, time
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
@@ -82,6 +83,24 @@ async def after(scope, body, send):
     await asyncio.sleep(0.2)
     note("after")
 
+async def after_the_signal(scope, body, send):
+    await answer(send, b"done")
+    while not os.path.exists("answered"):
+        await asyncio.sleep(0.01)
+    note("blocking")
+    while not os.path.exists("signalled"):
+        time.sleep(0.01)  # the event loop is not to see the signal earlier
+    for _ in range(5):
+        await asyncio.sleep(0)
+    note("after")
+
+async def never_after(scope, body, send):
+    await answer(send, b"done")
+    try:
+        await asyncio.Event().wait()
+    finally:
+        note("cancelled")
+
 async def behind_the_end(scope, body, send):
     await answer(send, b"done")
     await answer(send, b"once more")
@@ -107,6 +126,13 @@ async def meet(scope, body, send):
     await answer(send, b"met")
 
 def other(event, context):
+    if event.get("hang"):
+        note("hanging")
+        threading.Event().wait()
+    if event.get("result") == "decimal":
+        return {"total": decimal.Decimal(1)}
+    if event.get("result"):
+        return float(event["result"])
     if event.get("fail"):
         raise KeyError("on purpose")
     if event.get("exit"):
@@ -149,7 +175,8 @@ Running = tuple[RuntimeAPI, Function]
 
 
 def journal(directory: Path) -> list[str]:
-    return (directory / "journal").read_text(encoding="utf-8").split()
+    file = directory / "journal"
+    return file.read_text(encoding="utf-8").split() if file.exists() else []
 
 
 class TestLife:
@@ -225,10 +252,52 @@ class TestLife:
 
     def test_the_end_waits_for_the_invocation_under_way(self, api: RuntimeAPI, start: Start, tmp_path: Path) -> None:
         function = start()
-        outcome = api.send(url_event("/after"))
+        outcome = api.send(url_event("/after-the-signal"))
+        eventually(lambda: outcome.kind, "its answer")
+        (tmp_path / "answered").touch()
+        eventually(lambda: "blocking" in journal(tmp_path), "it blocks the event loop")
+        function.process.send_signal(signal.SIGTERM)
+        (tmp_path / "signalled").touch()
+        assert function.wait() == 0
+        assert journal(tmp_path) == ["startup", "blocking", "after", "shutdown"]
+
+    def test_the_end_cuts_off_what_takes_longer_than_lambda_waits(
+        self, api: RuntimeAPI, start: Start, tmp_path: Path
+    ) -> None:
+        """The shutdown would not run any more: Lambda kills the process half a second after SIGTERM."""
+        function = start("main:app", "--set", "workers.graceful_timeout=600")
+        outcome = api.send(url_event("/never-after"), timeout=600)
         eventually(lambda: outcome.kind, "its answer")
         assert function.stop() == 0
-        assert journal(tmp_path) == ["startup", "after", "shutdown"]
+        assert journal(tmp_path) == ["startup", "cancelled", "shutdown"]
+        assert "in never_after" in function.wait_for_record("invocation cut off")["stack"]
+
+    def test_an_invocation_that_is_cut_off_is_answered_for(self, api: RuntimeAPI, start: Start) -> None:
+        function = start()
+        outcome = api.send(url_event("/hang"), timeout=600)
+        eventually(lambda: api.polls == 0 and not api.waiting, "the function has it")
+        assert function.stop() == 0
+        assert outcome.wait().json()["statusCode"] == 503
+
+    @pytest.mark.parametrize("timeout", [0.5, 600])
+    def test_a_thread_that_hangs_does_not_outlive_the_signal(
+        self, timeout: float, api: RuntimeAPI, start: Start, tmp_path: Path
+    ) -> None:
+        """Whether the time of its invocation is up, so that it has been answered for, or not."""
+        function = start("main:app", "--set", "lambda.other=main:other")
+        outcome = api.send({"hang": True}, timeout=timeout)
+        eventually(lambda: "hanging" in journal(tmp_path), "the function runs")
+        if timeout < 600:
+            assert outcome.wait().json()["errorType"] == "Function.TimedOut"
+            stack = function.wait_for_record("invocation timed out")["stack"]
+        assert function.stop() == 0
+        if timeout == 600:
+            assert outcome.wait().json()["errorType"] == "Function.Cancelled"
+            stack = function.wait_for_record("invocation cut off")["stack"]
+        assert "threading.Event().wait()" in stack
+        assert journal(tmp_path) == ["startup", "hanging", "shutdown"]
+        [thread] = function.wait_for_record("exit cut off")["threads"]
+        assert "threading.py" in thread
 
     def test_several_invocations_at_once_where_lambda_has_them(self, api: RuntimeAPI, start: Start) -> None:
         start(AWS_LAMBDA_MAX_CONCURRENCY="3")
@@ -356,6 +425,12 @@ class TestFailures:
         outcome = api.invoke({"fail": True})
         assert outcome.json()["errorType"] == "Function.KeyError"
         assert "on purpose" in function.wait_for_record("invocation failed")["exception"]
+        for result, words in (("nan", "not JSON compliant"), ("-inf", "not JSON compliant"), ("decimal", "Decimal")):
+            outcome = api.invoke({"result": result})
+            assert outcome.kind == "error"
+            assert outcome.json()["errorType"] == "Function.UnusableResult"
+            assert outcome.json()["errorMessage"].startswith("lambda.other has returned what JSON does not hold: ")
+            assert words in outcome.json()["errorMessage"]
         assert api.invoke({"cancel": True}).json()["errorType"] == "Function.Cancelled"
         assert api.invoke({"exit": True}).json()["errorType"] == "Function.SystemExit"
         assert function.wait() == 0

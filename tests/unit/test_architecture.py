@@ -73,7 +73,7 @@ DOORS = {
     "os.fchmod": {"appserver.files"},
     "os.fchown": {"appserver.files"},
     "os.umask": {"appserver.files", "appserver.worker.privileges"},
-    "os._exit": {"appserver.forked", "appserver.worker.ending", "appserver.worker.zygote"},
+    "os._exit": {"appserver.aws.ending", "appserver.forked", "appserver.worker.ending", "appserver.worker.zygote"},
     "signal.signal": {
         "appserver.inprocess.terminal",  # Ctrl-C has to work where the event loop does not
         "appserver.worker.children",  # a forked child gets the defaults

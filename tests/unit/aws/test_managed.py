@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -224,6 +225,26 @@ async def cancelled(event: Any, context: Any) -> None:
     sleep = asyncio.create_task(asyncio.sleep(60))
     sleep.cancel()
     await sleep
+
+
+def stops(event: Any, context: Any) -> None:
+    next(iter([]))
+
+
+def test_a_function_of_others_that_raises_stop_iteration_does_not_hang() -> None:
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        appserver.aws.handler(Application(), other=stops)({"x": 1}, Context())
+
+
+RECURSIVE: list[Any] = []
+RECURSIVE.append(RECURSIVE)
+
+
+@pytest.mark.parametrize("result", [math.nan, {"a": [math.inf]}, b"bytes", {1, 2}, {(1, 2): 3}, RECURSIVE, object()])
+def test_what_json_does_not_hold_is_an_error_of_the_function(result: Any) -> None:
+    with pytest.raises(EventError, match=r"^lambda\.other has returned what JSON does not hold: ") as caught:
+        appserver.aws.handler(Application(), other=lambda event, context: result)({"x": 1}, Context())
+    assert caught.value.kind == "UnusableResult"
 
 
 @pytest.mark.parametrize(
