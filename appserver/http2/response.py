@@ -85,6 +85,9 @@ class Response:
         known_names = self._defaults.known_names
         try:
             for name, value in headers:
+                if not isinstance(value, bytes):
+                    # Text would get through all that follows, and fail in the middle of a block that has changed the table by then.
+                    raise TypeError(f"got {name!r}: {value!r}")
                 known = known_names.get(name)
                 if known is not None:
                     if value.translate(MARK_CONTROLS) != value:  # as check_value

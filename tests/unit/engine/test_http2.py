@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -213,6 +214,28 @@ class TestRequests:
             await client.flush()
             assert [client.answers[stream].status for stream in streams] == [200, 200, 503]
             assert rejected(world) == {"overload": 1}
+
+        run(scenario)
+
+    @pytest.mark.parametrize("bad", [(b"x-name", "text"), (b"content-length", "0")])
+    def test_a_head_that_cannot_be_sent_leaves_the_other_streams_alone(self, bad: tuple[bytes, Any]) -> None:
+        """What it would have put into the table of the client, which never sees it, must not be referred to."""
+        fields: list[tuple[bytes, Any]] = [(b"x-other", b"1"), (b"x-name", b"bytes")]
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            headers = [fields[0], bad] if scope["path"] == "/bad" else fields
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+
+        async def scenario() -> None:
+            world = World(application)
+            client = await HTTP2Client(world).begin()
+            for path, status in (("/", 200), ("/bad", 500), ("/", 200), ("/", 200)):
+                answer = await client.get(path)
+                assert answer.status == status
+                if status == 200:
+                    assert answer.headers[b"x-other"] == b"1"
+            assert "pairs of bytes" in str(world.log.of("application failed")[0]["exc_info"])
 
         run(scenario)
 

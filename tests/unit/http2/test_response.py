@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from appserver.http.fields import Fields
-from appserver.http.response import DefaultFields
+from appserver.http.response import DefaultFields, ResponseError
 from appserver.http2.response import Response
 
 # The second time a name is one of those that are remembered.
@@ -61,3 +63,12 @@ def test_more_names_than_are_remembered_are_sent_alike(defaults: DefaultFields) 
     for number in range(1100):
         assert (b"x-%d" % number, b"v") in head_of(defaults, [(b"X-%d" % number, b"v")])
     assert len(defaults.known_names) == 1024
+
+
+@pytest.mark.parametrize("name", [b"x-name", b"X-Name", b"content-length", b"date"])
+@pytest.mark.parametrize("value", ["3", bytearray(b"3"), 3, None])
+def test_a_value_that_is_not_bytes_is_refused(defaults: DefaultFields, name: bytes, value: Any) -> None:
+    for _ in TIMES:
+        with pytest.raises(ResponseError, match="pairs of bytes"):
+            Response(defaults, "GET").start(200, [(name, value)])
+        head_of(defaults, [(name, b"0")])
