@@ -48,7 +48,7 @@ class HTTP2Connection(HTTP2Link):
         self.peer = peer
         self._begun: list[Carried] = []  # to be called when all that has arrived is read
         # Applications are at work for these although the stream has ended: see `abandon`.
-        self._abandoned: dict[int, Exchange | Session] = {}
+        self._abandoned: dict[int, Exchange | Session] | None = None
 
     # The transport's side.
 
@@ -69,7 +69,7 @@ class HTTP2Connection(HTTP2Link):
             return
         service = self._service
         if self._abandoned:
-            self._count_abandoned()
+            self._count_abandoned(self._abandoned)
         self._flush_due = True  # at the end of this, and not before
         try:
             self.http2.receive(data, service.clock())
@@ -299,11 +299,13 @@ class HTTP2Connection(HTTP2Link):
     def abandon(self, work: Exchange | Session, stream: Stream) -> None:
         """A stream ends by what its client has done, or not done: it counts as open until the application is through."""
         if work.task is not None:
+            if self._abandoned is None:
+                self._abandoned = {}
             self._abandoned[stream.id] = work
             self.http2.abandoned(self._abandoned.keys())
 
-    def _count_abandoned(self) -> None:
-        self._abandoned = {number: work for number, work in self._abandoned.items() if work.task is not None}
+    def _count_abandoned(self, abandoned: dict[int, Exchange | Session]) -> None:
+        self._abandoned = {number: work for number, work in abandoned.items() if work.task is not None}
         self.http2.abandoned(self._abandoned.keys())
 
     def works(self) -> Sequence[RequestWork]:

@@ -37,6 +37,11 @@ MEMO_SIZE: Final = 16
 MEMO_BLOCK: Final = 1024
 """So many requests are remembered by their header blocks, none of which is larger."""
 
+MAX_GAPS: Final = 1000
+"""So many gaps in the numbers of the streams are remembered: clients have one or two of them, at the beginning."""
+
+_NONE: Final[frozenset[int]] = frozenset()
+
 _BROKEN: Final = 0x100
 """Not a flag of the wire: the stream of these HEADERS depends on itself, which is said when the block has been read."""
 
@@ -50,8 +55,8 @@ class Blocks(Control):
     """
 
     __slots__ = (
-        "_abandoned", "_at_work", "_block", "_block_flags", "_block_frames", "_block_size", "_block_stream", "_last_allowed",
-        "_memo", "_memo_changes", "incomplete_since",
+        "_abandoned", "_at_work", "_block", "_block_flags", "_block_frames", "_block_size", "_block_stream", "_gaps",
+        "_last_allowed", "_memo", "_memo_changes", "incomplete_since",
     )  # fmt: skip
 
     def __init__(self, handler: Handler, options: Options, now: float) -> None:
@@ -62,7 +67,8 @@ class Blocks(Control):
         self._memo: dict[bytes, tuple[Request, Priority] | None] = {}  # of requests without a body; None: seen once
         self._memo_changes = 0  # the changes of the decoder's table up to which it is right
         self._last_allowed = MAX_STREAM  # no stream above it is taken
-        self._at_work: AbstractSet[int] = frozenset()  # streams that may have ended while their application was at work
+        self._gaps: list[range] | None = None  # numbers below that of the last stream which no stream has had
+        self._at_work: AbstractSet[int] = _NONE  # streams that may have ended while their application was at work
         self._abandoned = 0  # so many
 
     def _read_headers(self, flags: int, stream_id: int, payload: bytes) -> None:
@@ -107,8 +113,8 @@ class Blocks(Control):
             return
         if not stream_id % 2:
             raise violation("a stream of the client with an even number")
-        state = self._ended.get(stream_id)
-        if state is None:
+        state = self._state_behind_end(stream_id)
+        if state is State.CLOSED and self._gaps is not None and any(stream_id in gap for gap in self._gaps):
             raise violation("the number of a stream is not above those before it")
         follow(RECEIVED[state][Event.HEADERS])
         self._decode(block)
@@ -130,6 +136,8 @@ class Blocks(Control):
         complete = bool(flags & END_STREAM)
         known = self._memo.get(block) if complete else None
         fields = self._decode(block) if known is None else []
+        if stream_id > self.last_stream_id + 2:
+            self._note_gap(stream_id)
         self.last_stream_id = stream_id
         if stream_id > self._last_allowed:
             raise StreamFailure(Code.REFUSED_STREAM, "a stream behind GOAWAY")
@@ -155,6 +163,14 @@ class Blocks(Control):
         if priority is not UNSAID and stream.priority is UNSAID:
             stream.priority = priority
         self._handler.on_request(stream, copy_request(request), complete=complete)
+
+    def _note_gap(self, stream_id: int) -> None:
+        """Remember the numbers that the client leaves out, and cannot use any more (section 5.1.1)."""
+        if self._gaps is None:
+            self._gaps = []
+        elif len(self._gaps) >= MAX_GAPS:
+            del self._gaps[0]
+        self._gaps.append(range(self.last_stream_id + 1, stream_id))
 
     def _is_full(self) -> bool:
         """Whether as many streams as there may be are open, or have an application at work."""

@@ -225,15 +225,14 @@ class Encoder:
     is. So a usual response is a handful of octets, and what comes once costs the table nothing.
     """
 
-    __slots__ = ("_added", "_indexed", "_limit", "_pending", "_seen", "_size")
+    __slots__ = ("_indexed", "_limit", "_pending", "_seen", "_size")
 
     def __init__(self) -> None:
         self._limit = DEFAULT_TABLE_SIZE
         self._pending = b""  # the change of the table's size that the next block has to begin with
         # The fields that have come once; an empty set takes three times the memory.
         self._seen: dict[tuple[bytes, bytes], None] = {}
-        self._added: list[tuple[bytes, bytes]] = []  # the table, the oldest first
-        self._indexed: dict[tuple[bytes, bytes], bytes] = {}  # what is in the table, as it is written
+        self._indexed: dict[tuple[bytes, bytes], bytes] = {}  # the table, the oldest first, and how each is written
         self._size = 0
 
     def limit_table(self, size: int) -> None:
@@ -244,7 +243,6 @@ class Encoder:
         self._limit = size
         self._pending = b"\x20" + _integer(size, 0x1F, 0x20)  # through 0, which empties the table
         self._seen.clear()
-        self._added.clear()
         self._indexed.clear()
         self._size = 0
 
@@ -277,10 +275,11 @@ class Encoder:
             return literal + _length(size) + value
         del self._seen[field]
         self._size += needed
-        self._added.append(field)
-        newest = FIRST_DYNAMIC + len(self._added) - 1
-        for position, known in enumerate(self._added):
-            self._indexed[known] = _integer(newest - position, 0x7F, 0x80)
+        table = self._indexed
+        table[field] = b""
+        newest = FIRST_DYNAMIC + len(table) - 1
+        for position, known in enumerate(table):  # all of them move by one
+            table[known] = _integer(newest - position, 0x7F, 0x80)
         index = _STATIC_NAMES.get(name, 0)
         start = _integer(index, 0x3F, 0x40) if index else b"\x40" + _length(len(name)) + name
         return start + _length(size) + value

@@ -190,7 +190,7 @@ class Connection(Blocks):
             return
         self._send_reset(stream_id, failure.code)
         if stream_id <= self.last_stream_id:
-            self._remember(stream_id, State.RESET)
+            self._remember_reset(stream_id)
         self._handler.on_rejected(stream_id, failure)
 
     # DATA.

@@ -69,7 +69,7 @@ class Control(Outbound):
         self._options = options
         self._decoder = Decoder(options.limits.max_header_size * DECODED_FACTOR)
         self._asked = False  # a PING with DRAIN_PING is to be answered
-        self._early_priorities: dict[int, Priority] = {}  # of streams that have not begun
+        self._early_priorities: dict[int, Priority] | None = None  # of streams that have not begun
         self._send_window_at_first = DEFAULT_WINDOW  # of a new stream
         self._receive_window = max(options.connection_window, DEFAULT_WINDOW)
         self._credit = 0  # octets that the client may send besides, once it is told
@@ -128,8 +128,13 @@ class Control(Outbound):
         if stream_id > self.last_stream_id or not stream_id % 2:
             state = State.IDLE
         else:
-            state = self._ended.get(stream_id, State.CLOSED)
+            state = self._state_behind_end(stream_id)
         return follow(RECEIVED[state][event])
+
+    def _state_behind_end(self, stream_id: int) -> State:
+        """The state of a stream that has ended."""
+        known = self._reset_streams
+        return State.RESET if known is not None and stream_id in known else State.CLOSED
 
     def _read_settings(self, flags: int, _stream_id: int, payload: bytes) -> None:
         if flags & ACK:
@@ -168,9 +173,9 @@ class Control(Outbound):
             raise wrong(Code.FLOW_CONTROL_ERROR, "the window of a stream is above 2^31-1")
         if stream.queued:
             if stream.send_window > 0:
-                self._schedule.add(stream)
+                self._take_turns(stream)
             else:
-                self._schedule.discard(stream)
+                self._pass_over(stream)
 
     def _read_window_update(self, _flags: int, stream_id: int, payload: bytes) -> None:
         self._spend("WINDOW_UPDATE frames")
@@ -230,12 +235,12 @@ class Control(Outbound):
         priority = read_priority(payload[4:])
         stream = self.streams.get(stream_id)
         if stream is not None:
-            queued = stream in self._schedule
-            self._schedule.discard(stream)
+            queued = self._schedule is not None and stream in self._schedule
+            self._pass_over(stream)
             stream.priority = priority
             if queued:
-                self._schedule.add(stream)
+                self._take_turns(stream)
         elif stream_id > self.last_stream_id:
-            if len(self._early_priorities) >= MAX_EARLY_PRIORITIES:
-                self._early_priorities.clear()
+            if self._early_priorities is None or len(self._early_priorities) >= MAX_EARLY_PRIORITIES:
+                self._early_priorities = {}
             self._early_priorities[stream_id] = priority

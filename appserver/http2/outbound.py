@@ -38,7 +38,7 @@ CONTROL_LIMIT: Final = 64 * 1024
 """So many octets of answers to a client's frames wait at most for a client that does not read them."""
 
 REMEMBERED: Final = 1000
-"""So many streams that have ended are remembered, for what may still arrive on them."""
+"""So many streams that the server has reset are remembered, for what may still arrive on them."""
 
 LITTLE: Final = 256
 """A frame of fewer octets, for which a client has opened a window, is no work of use (CVE-2019-9511)."""
@@ -56,7 +56,7 @@ class Outbound:
 
     __deletable__ = ("_handler",)  # mypyc asks for that
     __slots__ = (
-        "_control_size", "_ended", "_encoder", "_handler", "_out", "_schedule", "control", "max_frame_size", "now",
+        "_control_size", "_encoder", "_handler", "_out", "_reset_streams", "_schedule", "control", "max_frame_size", "now",
         "pending", "resets", "send_window", "streams",
     )  # fmt: skip
 
@@ -70,10 +70,10 @@ class Outbound:
         self.control = control
         self._handler = handler
         self._encoder = Encoder()
-        self._schedule = Schedule()
+        self._schedule: Schedule | None = None  # until something has to wait, which on most connections nothing does
         self._out: list[bytes | memoryview] = []
         self._control_size = 0
-        self._ended: dict[int, State] = {}
+        self._reset_streams: dict[int, None] | None = None  # those that the server has reset, the oldest first
 
     @property
     def wants_to_send(self) -> bool:
@@ -85,8 +85,9 @@ class Outbound:
 
         May call `on_writable`, and be called again if it was.
         """
-        if self._schedule.members and self.pending < room:
-            self._pump(room)
+        schedule = self._schedule
+        if schedule is not None and schedule.members and self.pending < room:
+            self._pump(schedule, room)
         octets = b"".join(self._out)
         self._out.clear()
         self.pending = self._control_size = 0
@@ -112,7 +113,7 @@ class Outbound:
             and size <= self.send_window
             and size <= self.max_frame_size
             and self.pending < DIRECT_LIMIT
-            and not self._schedule.members
+            and not (self._schedule is not None and self._schedule.members)
         ) or not (size or stream.queued):
             if not (size or end):
                 return
@@ -137,7 +138,7 @@ class Outbound:
             stream.queued += size
             stream.congested = stream.queued > QUEUE_LIMIT
         if stream.send_window > 0:
-            self._schedule.add(stream)
+            self._take_turns(stream)
 
     def send_trailers(self, stream: Stream, fields: Fields) -> None:
         """Send trailer fields, in lower case, behind what waits of the body; they end the response."""
@@ -201,25 +202,40 @@ class Outbound:
         """Forget a stream but for its state."""
         stream.state = state
         del self.streams[stream.id]
-        self._remember(stream.id, state)
+        if not self.streams:
+            self.streams = {}  # as a dictionary keeps the room for what it has had
+        if state is State.RESET:
+            self._remember_reset(stream.id)
         if stream.queued:
-            self._schedule.discard(stream)
+            self._pass_over(stream)
             stream.queue.clear()
             stream.queued = 0
         if stream.congested:
             stream.congested = False
             self._handler.on_writable(stream)
 
-    def _remember(self, stream_id: int, state: State) -> None:
-        """Keep the state of a stream that has ended."""
-        ended = self._ended
-        ended[stream_id] = state
-        if len(ended) > REMEMBERED:
-            del ended[next(iter(ended))]
+    def _remember_reset(self, stream_id: int) -> None:
+        """Keep in mind that the server has reset a stream."""
+        known = self._reset_streams
+        if known is None:
+            known = self._reset_streams = {}
+        known[stream_id] = None
+        if len(known) > REMEMBERED:
+            del known[next(iter(known))]
 
-    def _pump(self, room: int) -> None:
+    def _take_turns(self, stream: Stream) -> None:
+        """Take a stream into the schedule: something waits on it, and may be sent."""
+        if self._schedule is None:
+            self._schedule = Schedule()
+        self._schedule.add(stream)
+
+    def _pass_over(self, stream: Stream) -> None:
+        """Take a stream out of the schedule, if it is there."""
+        if self._schedule is not None:
+            self._schedule.discard(stream)
+
+    def _pump(self, schedule: Schedule, room: int) -> None:
         """Send what waits, a frame at a time, in the order of the schedule."""
-        schedule = self._schedule
         relieved: list[Stream] = []
         while schedule and self.send_window > 0 and self.pending < room:
             stream = schedule.next()
@@ -261,7 +277,7 @@ class Outbound:
         self.pending += size + HEADER_SIZE
         stream.sent += size + HEADER_SIZE
         if not stream.queued or stream.send_window <= 0:
-            self._schedule.discard(stream)
+            self._pass_over(stream)
         if last:
             if stream.trailers is not None:
                 self._send_block(stream, self._encoder.encode(stream.trailers), True)

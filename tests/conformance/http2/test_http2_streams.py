@@ -105,6 +105,13 @@ class TestNumbers:
         peer.send(peer.headers(3))
         peer.connection_error(PROTOCOL_ERROR)
 
+    @pytest.mark.parametrize("left_out", [1, 3, 9, 99])
+    def test_those_that_were_left_out_are_lost(self, peer: Peer, left_out: int) -> None:
+        for stream in (5, 7, 101):
+            assert peer.get(stream).status == 200
+        peer.send(peer.headers(left_out))
+        peer.connection_error(PROTOCOL_ERROR)
+
     def test_some_may_be_left_out(self, peer: Peer) -> None:
         for stream in (1, 7, 1001):
             assert peer.get(stream).status == 200

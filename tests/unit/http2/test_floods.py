@@ -248,10 +248,14 @@ def test_a_client_that_does_not_read_gets_no_endless_row_of_answers() -> None:
 def test_what_is_remembered_of_streams_that_have_ended_is_bounded() -> None:
     client = Client(Options(Limits(), max_resets=1_000_000))
     for index in range(3000):
-        client.request(2 * index + 1)
-        client.send(frame(RST_STREAM, 0, 2 * index + 1, number(8)))
+        number_of_stream = 8 * index + 1
+        client.request(number_of_stream)
+        client.connection.reset(client.streams[number_of_stream], Code.CANCEL)
     assert client.failure is None
-    assert len(client.connection._ended) <= 1000
+    assert client.connection._reset_streams is not None
+    assert client.connection._gaps is not None
+    assert len(client.connection._reset_streams) <= 1000
+    assert len(client.connection._gaps) <= 1000
     assert not client.connection.streams
 
 
@@ -259,6 +263,7 @@ def test_priorities_of_streams_that_never_begin_are_bounded() -> None:
     client = Client(Options(Limits(), max_control_frames=1_000_000))
     for index in range(1000):
         client.send(frame(PRIORITY_UPDATE, 0, 0, number(2 * index + 5) + b"u=1"))
+    assert client.connection._early_priorities is not None
     assert len(client.connection._early_priorities) <= 100
 
 
