@@ -208,7 +208,8 @@ class Connection(Link):
             self.linger()
         else:
             self.resume_reading()
-            self._read_by = self._service.clock() + self._service.body_timeout
+            # A client that waits to be asked for its body is not late, however long the application takes to ask for it.
+            self._read_by = NEVER if self._expects_continue else self._service.clock() + self._service.body_timeout
         self._set_deadline()
 
     def _await_head(self) -> None:
@@ -390,6 +391,7 @@ class Connection(Link):
             self._expects_continue = False
             if not self._encoder.on_wire:
                 self.write(CONTINUE)
+            self._await_body()
 
     def body_taken(self, octets: int) -> None:  # noqa: ARG002  # all that is buffered has been taken
         if not self.reading and self.state == states.BODY:

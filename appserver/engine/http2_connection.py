@@ -136,7 +136,7 @@ class HTTP2Connection(HTTP2Link):
         else:
             if complete:
                 exchange.end()
-            else:
+            elif not request.expect_continue:  # otherwise it waits to be asked
                 stream.carrier.read_by = exchange.started + service.body_timeout
             self._begun.append(stream.carrier)
 

@@ -169,6 +169,7 @@ class StreamCarrier(OnStream):
     def invite_body(self) -> None:
         if self.expects_continue:
             self.expects_continue = False
+            self.read_by = self._service.clock() + self._service.body_timeout
             if not self.on_wire:
                 self._connection.http2.send_head(self.stream, CONTINUE)
                 self._connection.flush_soon()

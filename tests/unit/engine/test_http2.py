@@ -813,6 +813,31 @@ class TestTime:
 
         run(scenario)
 
+    def test_but_not_before_its_client_has_been_asked_for_it(self) -> None:
+        gate = asyncio.Event()
+
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            await gate.wait()
+            await echo(scope, receive, send)
+
+        async def scenario() -> None:
+            world = World(slow, HTTPSettings(body_timeout=5))
+            client = await HTTP2Client(world).begin()
+            streams = [await client.request([(b"expect", b"100-continue")], method="POST", end=False) for _ in "12"]
+            answered, silent = [client.answers[stream] for stream in streams]
+            await world.pass_time(50)
+            gate.set()
+            await client.flush()
+            await world.pass_time(4)
+            await client.data(streams[0], b"x", end=True)
+            assert (len(answered.interim), answered.status) == (1, 200)
+            await world.pass_time(3)
+            await client.flush()
+            assert (len(silent.interim), silent.status) == (1, 408), "now it has been asked"
+            assert rejected(world) == {"body_timeout": 1}
+
+        run(scenario)
+
     def test_a_window_that_never_opens(self) -> None:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await respond(send, bytes(100_000))

@@ -157,6 +157,32 @@ class TestClientsThatSendNothing:
 
         run(scenario)
 
+    def test_nor_while_it_waits_to_be_asked_for_its_body(self) -> None:
+        """RFC 9110 section 10.1.1."""
+        gate = asyncio.Event()
+
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            await gate.wait()
+            await echo(scope, receive, send)
+
+        async def scenario() -> None:
+            world = World(slow, HTTPSettings(body_timeout=30))
+            answered, silent = world.connect(), world.connect()
+            for client in (answered, silent):
+                await client.send(request("/", "POST", "Content-Length: 1", "Expect: 100-continue"))
+            await world.pass_time(300)
+            assert not answered.transport.octets
+            gate.set()
+            await settle()
+            await world.pass_time(29)
+            await answered.send(b"x")
+            assert [response.status for response in answered.responses()] == [100, 200]
+            await world.pass_time(2)
+            assert [response.status for response in silent.responses()] == [100, 408], "now it has been asked"
+            assert rejected(world) == {"body_timeout": 1}
+
+        run(scenario)
+
     def test_an_application_that_is_at_work_is_waited_for(self) -> None:
         gate = asyncio.Event()
 
