@@ -50,6 +50,7 @@ def call(service: Service, exchange: Exchange) -> None:
     application = service.application
     if service.admission is not None:
         application = partial(service.admission.run, exchange, application)
+    exchange.called = True  # not when the task begins to run: the client may be gone before
     running = _run(service, exchange, application, scope)
     task = start_task(running, loop=service.loop, context=service.context.copy(), name=exchange.request_id)
     exchange.task = None if task.done() else task
@@ -57,7 +58,6 @@ def call(service: Service, exchange: Exchange) -> None:
 
 async def _run(service: Service, exchange: Exchange, application: ASGIApplication, scope: Scope) -> None:
     """The body of the task."""
-    exchange.called = True
     if exchange.request_id is not None:
         REQUEST_ID.set(exchange.request_id)  # for the records that are made in this task, and in what it starts
     try:

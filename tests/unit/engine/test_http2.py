@@ -14,7 +14,7 @@ from appserver.engine.admission import Admission
 from appserver.engine.request_id import RequestIDs
 from appserver.http2.errors import Code
 from appserver.settings import HTTP2Settings, HTTPSettings, RequestIDSettings
-from tests.unit.engine.http2_client import HTTP2Client
+from tests.unit.engine.http2_client import GET, HTTP2Client
 from tests.unit.engine.world import World, echo, read_body, rejected, respond, run, settle, silent
 from tests.unit.http2.client import (
     DATA,
@@ -673,6 +673,29 @@ class TestDisconnects:
             assert heard == ["http.disconnect"]
             assert [line[1:2] + line[4:] for line in world.access.lines] == [(0, "aborted")]
             assert not world.log.of("application failed")
+
+        run(scenario)
+
+    def test_what_is_reset_in_the_same_breath_does_not_run_unseen(self) -> None:
+        """Before the task of the application has had its first turn: with TLS, one read may deliver several times."""
+        gate = asyncio.Event()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await gate.wait()
+
+        async def scenario() -> None:
+            world = World(app)
+            client = await HTTP2Client(world).begin()
+            client.h2.send_headers(1, GET, end_stream=True)
+            client.connection.data_received(client.h2.data_to_send())
+            client.h2.reset_stream(1)
+            client.connection.data_received(client.h2.data_to_send())
+            await settle()
+            registry = world.service.registry
+            assert len(registry.at_work()) == len(registry.left_behind()) == 1
+            gate.set()
+            await settle()
+            assert not registry.background
 
         run(scenario)
 
