@@ -14,7 +14,7 @@ from typing import Protocol
 from appserver.asgi.types import ASGIApplication, Message, Scope
 from appserver.engine import refusal
 from appserver.engine.admission import Overload
-from appserver.engine.exchange import BODY, DONE, Exchange
+from appserver.engine.exchange import BODY, DONE, Carrier, Exchange
 from appserver.engine.failure import (
     ENDS_WORKER,
     because_of_disconnect,
@@ -28,6 +28,7 @@ from appserver.engine.scope import http_scope
 from appserver.engine.service import Service, start_task
 from appserver.errors import RequestError
 from appserver.forked import end_child, generation
+from appserver.http.response import ResponseError
 from appserver.telemetry.logs import REQUEST_ID
 
 
@@ -107,7 +108,7 @@ def _fail(service: Service, exchange: Exchange, error: BaseException | None) -> 
             note_refusal(service, error, exchange.client, exchange)
             carrier.turn_away(error)
         elif exchange.asked_to_end and exchange.phase == BODY and _has_obeyed(error):
-            carrier.write_body(b"", False)
+            _end_stream(carrier)
         elif because_of_disconnect(exchange, error):
             carrier.break_off("aborted")
         elif carrier.on_wire:
@@ -118,6 +119,14 @@ def _fail(service: Service, exchange: Exchange, error: BaseException | None) -> 
             carrier.refuse(refusal.application_failed(), "error")
     if isinstance(error, ENDS_WORKER):
         service.on_exit()
+
+
+def _end_stream(carrier: Carrier) -> None:
+    """End an event stream that the application has left as it was asked to."""
+    try:
+        carrier.write_body(b"", False)
+    except ResponseError:  # it has announced a length, of which something is missing
+        carrier.break_off("aborted")
 
 
 def _has_obeyed(error: BaseException | None) -> bool:

@@ -164,6 +164,23 @@ class TestDrain:
 
         run(scenario)
 
+    def test_one_that_has_announced_its_length_is_broken_off(self) -> None:
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            headers = [(b"content-type", b"text/event-stream"), (b"content-length", b"100")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+        async def scenario() -> None:
+            world, client = await self.drain(application)
+            await world.pass_time(2)
+            assert not client.response().complete
+            assert client.ended
+            assert not world.service.registry.connections
+            assert world.access.lines[0][4] == "aborted"
+
+        run(scenario)
+
     def test_one_that_has_heard_is_left_to_end_as_it_likes(self) -> None:
         heard = asyncio.Event()
 
