@@ -104,6 +104,7 @@ class Server:
             tls=tls,
         )
         self._service.registry.vacated = self._vacated
+        self._service.registry.failed = self._not_looked_after
         self._max_connections = workers.max_connections or math.inf
         self._makes_room = makes_room
         self._ends_event_streams = workers.end_event_streams  # in a drain
@@ -178,8 +179,7 @@ class Server:
 
     def cancel(self) -> None:
         """Cancel the tasks of all applications at work. Clients that have received nothing yet get a 503."""
-        for task in self._service.registry.at_work():
-            task.cancel()
+        self._service.registry.cancel()
 
     def close(self) -> None:
         """Stop accepting, if that has not been done, and close what is open; what is not written is lost."""
@@ -215,6 +215,10 @@ class Server:
         else:
             service.defaults.refresh(service.date())
         self._next_tick = service.loop.call_later(until_next_tick(service.date()), self._tick)
+
+    def _not_looked_after(self, error: Exception) -> None:
+        context = {"message": "a connection or a request could not be looked after", "exception": error}
+        self._service.loop.call_exception_handler(context)
 
     def _close_idle(self) -> None:
         for connection in list(self._service.registry.connections):

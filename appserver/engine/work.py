@@ -84,7 +84,7 @@ class Running:
 class Registry:
     """Everything that is under way. Connections and work put themselves in, and take themselves out."""
 
-    __slots__ = ("background", "connections", "sessions", "vacated")
+    __slots__ = ("background", "connections", "failed", "sessions", "vacated")
 
     def __init__(self) -> None:
         self.connections: set[OpenConnection] = set()
@@ -94,6 +94,8 @@ class Registry:
         self.sessions: set[Work] = set()
         self.vacated: Callable[[], None] = lambda: None
         """Called when a connection has ended."""
+        self.failed: Callable[[Exception], None] = _raise
+        """Called with an error of something that was to be looked after, or cancelled: it must not keep the others from that."""
 
     def longest_idle(self) -> OpenConnection | None:
         """The connection that waits for its client and has the least time left; None if none waits.
@@ -124,16 +126,30 @@ class Registry:
         """
         beside = 0
         for connection in list(self.connections):
-            works = connection.works()
-            for work in works:
-                work.sweep(ending)
-            if len(works) > 1:
-                beside += len(works) - 1
-            if connection.deadline <= now:
-                connection.expire(now)
+            try:
+                works = connection.works()
+                if len(works) > 1:
+                    beside += len(works) - 1
+                for work in works:
+                    work.sweep(ending)
+                if connection.deadline <= now:
+                    connection.expire(now)
+            except Exception as error:  # noqa: BLE001  # what a task waits for may be the application's own, and raise when it is cancelled
+                self.failed(error)
         for left in list(self.background):
-            left.outlive(now)
+            try:
+                left.outlive(now)
+            except Exception as error:  # noqa: BLE001  # as above
+                self.failed(error)
         return beside
+
+    def cancel(self) -> None:
+        """Cancel the tasks of all applications at work."""
+        for task in self.at_work():
+            try:
+                task.cancel()
+            except Exception as error:  # noqa: BLE001  # as above
+                self.failed(error)
 
     def running_requests(self, now: float) -> list[Running]:
         """The requests that applications are at work on, the oldest first."""
@@ -155,6 +171,10 @@ class Registry:
             Serving(work.kind, work.request.path, work.started, work.request_id, work.number if work.is_owed else 0)
             for work in oldest
         ]
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 def _running(works: list[Work], now: float) -> list[Running]:

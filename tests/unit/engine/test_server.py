@@ -57,6 +57,49 @@ class TestTicks:
         """The timers of uvloop are early by up to a millisecond."""
         assert 0.0011 < (date + until_next_tick(date)) % 1.0 < 0.1
 
+    def test_what_cannot_be_cancelled_keeps_no_time_limit_from_the_others(self, loop: str) -> None:
+        complaints: list[dict[str, Any]] = []
+        stuck: list[Stubborn] = []
+
+        class Stubborn(asyncio.Future[None]):
+            """Something of the application's, or of a library, that takes no part in cancellation."""
+
+            def cancel(self, msg: object = None) -> bool:
+                raise NotImplementedError
+
+        async def wait(scope: Scope, receive: Receive, send: Send) -> None:
+            stuck.append(Stubborn())
+            await stuck[-1]
+
+        async def scenario() -> None:
+            handler = asyncio.get_running_loop()
+            handler.set_exception_handler(lambda _, context: complaints.append(context))
+            async with serving(wait, clock=lambda: now[0], request_timeout=10) as served:
+                peers = [await served.connect() for _ in range(2)]
+                for peer in peers:
+                    peer.send(request())
+                while len(stuck) < 2:
+                    await asyncio.sleep(0.001)
+                now[0] += 11
+                server = served.server
+                ticking = server._next_tick
+                assert ticking is not None
+                ticking.cancel()
+                server._tick()
+                assert server._next_tick is not ticking, "there is a next one"
+                for peer in peers:
+                    assert (await peer.response()).status == 504
+                    await peer.close()
+                assert len(complaints) == 2
+                server.cancel()
+                assert len(complaints) == 4
+                for future in stuck:
+                    future.set_result(None)
+
+        now = [1000.0]
+        run(scenario, loop)
+        assert {type(complaint["exception"]) for complaint in complaints} == {NotImplementedError}
+
 
 class TestServing:
     @each_parser
