@@ -219,6 +219,7 @@ class Acceptor:
         except OSError:
             connected.close()  # the client has gone already
             self._service.slot.connection_closed()
+            self._service.registry.vacated()
         finally:
             del self._adopted[link]
 

@@ -8,15 +8,17 @@ import os
 import resource
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from appserver.asgi.types import Receive, Scope, Send
 from appserver.engine.acceptor import COMPLAINT_INTERVAL, Acceptor
 from appserver.engine.listener import Listener
-from appserver.settings import WorkersSettings
+from appserver.settings import ProxySettings, WorkersSettings
 from appserver.telemetry.slot import WorkerSlot
 from tests.unit.engine.serving import listen, serving
 from tests.unit.engine.world import LOOPS, World, echo, request, respond, run
@@ -118,6 +120,33 @@ class TestAccepting:
         async def scenario() -> None:
             async with serving(echo, listen(backlog=123)) as served:
                 assert backlog(served.listener.socket) == 123
+
+        run(scenario, loop)
+
+    def test_one_that_gets_no_transport_leaves_its_place_to_the_next(
+        self, loop: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        base: Any = uvloop.Loop if loop == "uvloop" else asyncio.SelectorEventLoop
+        failures = iter([OSError(errno.ENOMEM, "no memory")])
+
+        class Exhausted(base):  # type: ignore[misc]  # one of two classes
+            async def connect_accepted_socket(self, *arguments: Any, **options: Any) -> Any:
+                for failure in failures:
+                    raise failure
+                return await super().connect_accepted_socket(*arguments, **options)
+
+        monkeypatch.setitem(LOOPS, loop, Exhausted)
+
+        async def scenario() -> None:
+            listener = replace(listen(), proxy_protocol=True)
+            trusting = ProxySettings(trusted=("*",))
+            async with serving(echo, listener, workers=WorkersSettings(max_connections=1), proxy=trusting) as served:
+                lost, next_one = await served.connect(), await served.connect()
+                next_one.send(b"PROXY UNKNOWN\r\n" + request())
+                assert (await next_one.response()).status == 200
+                assert await lost.rest() == b""
+                for peer in (lost, next_one):
+                    await peer.close()
 
         run(scenario, loop)
 
