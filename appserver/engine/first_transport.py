@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from appserver.engine.link import Link
 from appserver.engine.service import start_task
@@ -33,13 +33,16 @@ MAX_PIECES = 1024
 """Pieces that sendmsg(2) takes in one call: IOV_MAX of Linux."""
 
 
+_FLAGS: Final = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT  # which spares a call to make the socket non-blocking
+
+
 class FirstTransport(asyncio.Transport, asyncio.Protocol):
     """A transport for the protocol of a connection, and the first protocol of the loop's transport."""
 
     __deletable__ = ("_link",)  # mypyc asks for that
     __slots__ = (
-        "_aborted", "_adopting", "_closing", "_complete", "_congested", "_ended", "_held", "_high", "_link", "_loop", "_over", "_size",
-        "_socket",
+        "_aborted", "_adopting", "_closing", "_complete", "_congested", "_ended", "_error", "_held", "_high", "_link", "_loop", "_over",
+        "_settling", "_size", "_socket",
     )  # fmt: skip
 
     def __init__(
@@ -62,16 +65,15 @@ class FirstTransport(asyncio.Transport, asyncio.Protocol):
         self._closing = False  # the connection is
         self._aborted = False  # at once
         self._adopting = False  # the event loop is at it, and has the socket
-        self._over = (
-            False  # the connection is closed, or the loop's transport has it: nothing is asked of this one any more
-        )
+        self._over = False  # the connection is closed, or the loop's transport has it: nothing is asked of this one
+        self._settling = False  # `_settle` will be called
+        self._error: OSError | None = None  # by which the connection was lost
 
     def begin(self) -> None:
         """Give the protocol its connection, and what has come with it."""
-        self._socket.setblocking(False)
         self._link.connection_made(self)
         try:
-            data = self._socket.recv(READ_SIZE)
+            data = self._socket.recv(READ_SIZE, socket.MSG_DONTWAIT)
         except BlockingIOError:
             self._adopt()
             return
@@ -87,11 +89,15 @@ class FirstTransport(asyncio.Transport, asyncio.Protocol):
             self._loop.call_exception_handler({"message": "a protocol failed", "exception": error, "transport": self})
             self.abort()
         if not self._over:
+            self._settling = True
             self._loop.call_soon(self._settle)
 
     def _settle(self) -> None:
         """The application has had its turn."""
-        if not self._over:
+        if self._over:
+            self._lose()
+        else:
+            self._settling = False
             self._adopt()
 
     def _adopt(self) -> None:
@@ -149,7 +155,7 @@ class FirstTransport(asyncio.Transport, asyncio.Protocol):
             self._hold(bytes(data))
             return
         try:
-            sent = self._socket.send(data, socket.MSG_NOSIGNAL)
+            sent = self._socket.send(data, _FLAGS)
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -164,7 +170,7 @@ class FirstTransport(asyncio.Transport, asyncio.Protocol):
             self.write(b"".join(pieces))
             return
         try:
-            sent = self._socket.sendmsg(pieces, (), socket.MSG_NOSIGNAL)
+            sent = self._socket.sendmsg(pieces, (), _FLAGS)
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -244,11 +250,13 @@ class FirstTransport(asyncio.Transport, asyncio.Protocol):
         self._closing = self._over = True
         self._held.clear()
         self._size = 0
-        self._loop.call_soon(self._lose, error)
+        self._error = error
+        if not self._settling:
+            self._loop.call_soon(self._lose)
 
-    def _lose(self, error: OSError | None) -> None:
+    def _lose(self) -> None:
         self._socket.close()
-        self._link.connection_lost(error)
+        self._link.connection_lost(self._error)
         del self._link  # it refers to this transport: not to be left to the garbage collector
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
