@@ -14,6 +14,7 @@ The application is called after the parser has returned, so that what came with 
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 
 BUFFER_LIMIT = 64 * 1024
 """So much of a body waits for the application before reading pauses; one read more may come on top."""
+
+LOOK_INTERVAL = 1.0
+"""Seconds between two looks whether a client has left from which nothing is read at present."""
 
 DISCARD_LIMIT = 256 * 1024
 """So much of a body that nobody wants is read for the sake of the connection; beyond that it is cheaper to close it."""
@@ -198,12 +202,13 @@ class Connection(Link):
             self.resume_reading()  # to notice if the client goes away
         else:
             self.pause_reading()  # enough pipelined requests wait for this one
+            self.send_by(self._service.clock() + LOOK_INTERVAL)
 
     def _await_body(self) -> None:
         exchange = self.exchange
         if exchange is not None and exchange.buffered > BUFFER_LIMIT:
             self.pause_reading()
-            self._read_by = NEVER
+            self._read_by = self._service.clock() + LOOK_INTERVAL
         elif exchange is None and self._body_size > DISCARD_LIMIT:
             self.linger()
         else:
@@ -461,12 +466,24 @@ class Connection(Link):
         state = self.state
         if state == states.ENDING:
             self._has_lingered()
+        elif not self.reading:
+            self._look_after_client()
         elif state in (states.BODY, states.REST):
             self._refuse_client(refusal.body_late(self._service))
         elif self._parser.idle:
             self.close()
         else:
             self._refuse_client(refusal.head_late(self._service))
+
+    def _look_after_client(self) -> None:
+        """Notice if the client has left while nothing is read from it."""
+        state, exchange = self.connected(), self.exchange
+        if state & select.POLLERR:
+            self.abort()
+            return
+        if state & select.POLLRDHUP and self.state == states.RESPONSE and exchange is not None:
+            exchange.half_close()  # more of a body may be there to be read, but not of this one
+        self._read_by = self._service.clock() + LOOK_INTERVAL
 
     def _is_late(self, now: float) -> None:  # noqa: ARG002
         assert self.exchange is not None

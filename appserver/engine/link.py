@@ -15,6 +15,7 @@ import contextlib
 import fcntl
 import math
 import os
+import select
 import socket
 import struct
 import termios
@@ -118,6 +119,19 @@ class Link(asyncio.Protocol):
         except (OSError, ValueError):
             return waiting  # it is closed already
         return waiting + int(unacknowledged)
+
+    def connected(self) -> int:
+        """What poll(2) says of the client: POLLERR if it has reset the connection, POLLRDHUP if it has closed its side.
+
+        That shows also while nothing is read. But what it has sent before may still be there to be read.
+        """
+        descriptor = self.descriptor
+        if descriptor < 0:
+            return 0
+        poll = select.poll()
+        poll.register(descriptor, select.POLLRDHUP)
+        events = poll.poll(0)
+        return events[0][1] if events else 0
 
     def count_sent(self, octets: int) -> None:
         """Count what has been sent past the transport."""

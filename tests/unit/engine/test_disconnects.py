@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
 
 from appserver.asgi.types import Message, Receive, Scope, Send
+from appserver.engine.connection import LOOK_INTERVAL
 from appserver.engine.exchange import IGNORED
+from appserver.engine.link import RESET
 from appserver.errors import ClientDisconnected
-from tests.unit.engine.serving import serving
+from tests.unit.engine.serving import Peer, serving
 from tests.unit.engine.test_session import handshake
 from tests.unit.engine.world import LOOPS, World, echo, read_body, request, respond, run, settle, silent
 
@@ -30,6 +33,12 @@ class Recorder:
             await send({"type": "http.response.body", "body": b"late"})
         except OSError as error:
             self.error = error
+
+
+def reset(peer: Peer) -> None:
+    """Reset a connection from the client's side."""
+    peer.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    peer.writer.transport.abort()
 
 
 class TestVanishing:
@@ -120,13 +129,75 @@ class TestVanishing:
                 if politely:
                     await peer.close()
                 else:
-                    peer.writer.transport.abort()
+                    reset(peer)
                 await heard.wait()
                 await served.accepted(0)
                 assert served.slot.in_progress == 0
 
         run(scenario, loop)
         assert calls == ["/first"]
+
+    @pytest.mark.parametrize(
+        ("octets", "politely"),
+        [
+            (request() + request("/", "POST", body=bytes(100_000)), True),
+            (request() + request("/", "POST", body=bytes(100_000)), False),
+            (request("/", "POST", "Content-Length: 200000") + bytes(100_000), False),
+        ],
+        ids=["closed behind much", "reset behind much", "reset in a body"],
+    )
+    @pytest.mark.parametrize("loop", LOOPS)
+    def test_where_nothing_more_is_read_a_look_shows_it(self, loop: str, octets: bytes, politely: bool) -> None:
+        heard = asyncio.Event()
+        gate = asyncio.Event()
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            await gate.wait()
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            heard.set()
+
+        async def scenario() -> None:
+            async with serving(application) as served:
+                peer = await served.connect()
+                peer.send(octets)
+                await peer.writer.drain()
+                await served.accepted(1)
+                link = served.link
+                while link.reading:
+                    await asyncio.sleep(0.001)
+                if politely:
+                    await peer.close()
+                    gate.set()
+                else:
+                    reset(peer)
+                while served.slot.in_progress and not heard.is_set():
+                    link.expire(served.server._service.clock() + LOOK_INTERVAL)
+                    await asyncio.sleep(0.001)
+                gate.set()
+                await heard.wait()
+                link.abort()
+
+        run(scenario, loop)
+
+    def test_a_client_that_is_there_is_not_disturbed_by_a_look(self) -> None:
+        gate = asyncio.Event()
+
+        async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+            await gate.wait()
+            await respond(send)
+
+        async def scenario() -> None:
+            world = World(slow)
+            client = world.connect()
+            await client.send(request() + request("/", "POST", body=bytes(100_000)))
+            await world.pass_time(100)
+            assert not client.transport.reading
+            gate.set()
+            await settle()
+            assert [response.status for response in client.responses()] == [200, 200]
+
+        run(scenario)
 
     def test_a_response_for_nobody_is_finished_with_the_work_behind_it(self) -> None:
         done: list[str] = []
