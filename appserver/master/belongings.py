@@ -57,6 +57,21 @@ class Belongings:
             get_logger("appserver.master").error("log file not given to the workers", reason=str(error))
 
 
+def unusable_log_files(settings: Settings) -> list[Problem]:
+    """The log files that cannot be opened now, each with the reason; what is missing is made, as opening it does."""
+    access_log = settings.access_log.file if settings.access_log.enabled else None
+    problems = []
+    for key, path in (("logging.file", settings.logging.file), ("access_log.file", access_log)):
+        if path is None:
+            continue
+        try:
+            os.close(open_to_append(path))
+        except OSError as error:
+            problem = f"cannot be opened: {error.strerror}; the old file is still in use"
+            problems.append(Problem("", key, f'"{path}"', problem))
+    return problems
+
+
 def _owner(settings: Settings) -> tuple[str | None, str | None]:
     return settings.workers.user, settings.workers.group
 

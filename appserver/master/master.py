@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import partial, singledispatchmethod
 
 from appserver import signals
-from appserver.errors import AppserverError, ControlError
+from appserver.errors import AppserverError, ControlError, Problem
 from appserver.master.admin import Admin
 from appserver.master.application_metrics import ApplicationMetricsKeeper
-from appserver.master.belongings import Belongings
+from appserver.master.belongings import Belongings, unusable_log_files
 from appserver.master.certificates import CertificateWatch
 from appserver.master.configuration import Configuration, Configurations, refuse_beyond, refuse_fixed
 from appserver.master.handover import ConfigurationsRecord, Handover, Inheritance
@@ -243,10 +243,7 @@ class Master:
         Else the next worker of the old generation could not open what belongs to the user of the new one.
         """
         settings = self._configurations.wanted.settings
-        for change in (
-            partial(self._listeners.add, settings.listeners),
-            partial(self._belongings.apply, settings),
-        ):
+        for change in (partial(self._listeners.add, settings.listeners), partial(self._belongings.apply, settings)):
             try:
                 change()
             except AppserverError as error:
@@ -306,11 +303,12 @@ class Master:
     def _other_children(self) -> tuple[int, ...]:
         return () if self._upgrade.child is None else (self._upgrade.child.pid,)
 
-    def reopen_logs(self) -> None:
-        """Open every log file anew, here and in all other processes."""
+    def reopen_logs(self) -> list[Problem]:
+        """Open every log file anew, here and in all other processes; returns those that cannot be opened."""
         self._belongings.renew_log_files(self._configurations.serving.settings, self._configurations.wanted.settings)
         self._output.reopen()
         self._processes.reopen_logs()
+        return unusable_log_files(self._configurations.serving.settings)
 
     def reload(self) -> asyncio.Future[ReloadOutcome]:
         """Read the settings again, and roll over to a generation made from them; refuse, loudly, what cannot be used.

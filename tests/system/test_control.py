@@ -322,6 +322,19 @@ def test_log_files_are_reopened(start_server: StartServer) -> None:
     eventually(lambda: server.request("/").status and log.read_text(), "a line in it", interval=0.2)
 
 
+def test_log_files_that_cannot_be_reopened_are_told_with_the_reason(start_server: StartServer) -> None:
+    server = start_server({**CONTROL, "access_log": {"file": "access.log"}})
+    log = server.directory / "access.log"
+    log.rename(server.directory / "access.log.1")
+    log.mkdir()
+    run = command(server, "reopen-logs")
+    assert (run.returncode, run.stdout) == (1, "")
+    expected = 'access_log.file = "access.log": cannot be opened: Is a directory; the old file is still in use'
+    assert run.stderr == f"appserver: {expected}\n"
+    log.rmdir()
+    assert command(server, "reopen-logs").returncode == 0
+
+
 class TestErrors:
     def test_without_a_control_socket_the_key_to_set_is_told(self, start_server: StartServer) -> None:
         server = start_server({"admin": {"control": ""}})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Any, Protocol
 
-from appserver.errors import ControlError
+from appserver.errors import ControlError, Problem
 from appserver.master.reload_outcomes import ReloadOutcome
 from appserver.telemetry.metrics import Exposition
 
@@ -45,8 +45,8 @@ class Operations(Protocol):
     def stop(self, *, now: bool) -> None:
         """Stop, gracefully unless `now`."""
 
-    def reopen_logs(self) -> None:
-        """Open every log file anew."""
+    def reopen_logs(self) -> list[Problem]:
+        """Open every log file anew; returns those that cannot be opened."""
 
     def upgrade(self) -> Awaitable[str]:
         """Replace the program in place; returns what came of it."""

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from appserver.errors import ControlError
 from appserver.master.admin.operations import Operations, Watching
 
 TEXT = "text/plain; charset=utf-8"
@@ -136,7 +137,8 @@ async def _stop(master: Operations, request: Request) -> Answer:
 
 async def _reopen_logs(master: Operations, request: Request) -> Answer:
     request.allow()
-    master.reopen_logs()
+    if problems := master.reopen_logs():
+        raise ControlError("\n".join(map(str, problems)))
     return data(200, {"result": "ok"})
 
 

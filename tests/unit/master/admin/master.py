@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from appserver.asgi.types import Message
-from appserver.errors import ControlError
+from appserver.errors import ControlError, Problem
 from appserver.master.admin.application import AdminApplication, Control, Denial
 from appserver.master.admin.operations import NoSuchWorkerError
 from appserver.master.reload_outcomes import ReloadOutcome
@@ -24,6 +24,7 @@ class FakeMaster:
     reason: str | None = None
     outcome: ReloadOutcome = field(default_factory=lambda: ReloadOutcome("ok", "generation 2 serves", 2))
     stopping: bool = False
+    unusable: list[Problem] = field(default_factory=list)
     asked: list[tuple[object, ...]] = field(default_factory=list)
 
     def status(self) -> dict[str, Any]:
@@ -51,8 +52,9 @@ class FakeMaster:
     def stop(self, *, now: bool) -> None:
         self.asked.append(("stop", now))
 
-    def reopen_logs(self) -> None:
+    def reopen_logs(self) -> list[Problem]:
         self.asked.append(("reopen-logs",))
+        return self.unusable
 
     async def upgrade(self) -> str:
         self.asked.append(("upgrade",))

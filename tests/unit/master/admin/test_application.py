@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from appserver.errors import Problem
 from appserver.master.admin.credentials import denial
 from appserver.master.reload_outcomes import ReloadOutcome
 from tests.unit.master.admin.master import READY, FakeMaster, ask
@@ -82,6 +83,11 @@ class TestControlling:
     def test_log_files_are_reopened(self, master: FakeMaster) -> None:
         assert ask(master, "POST", "/reopen-logs").status == 200
         assert master.asked == [("reopen-logs",)]
+
+    def test_log_files_that_cannot_be_opened_are_a_conflict(self, master: FakeMaster) -> None:
+        master.unusable = [Problem("", "logging.file", '"a.log"', "cannot be opened: Is a directory")]
+        answer = ask(master, "POST", "/reopen-logs")
+        assert (answer.status, answer.text) == (409, 'logging.file = "a.log": cannot be opened: Is a directory\n')
 
     def test_an_upgrade_says_what_became_of_it(self, master: FakeMaster) -> None:
         answer = ask(master, "POST", "/upgrade")
