@@ -329,8 +329,8 @@ def _check_size(service: Service, request: InvocationRequest) -> None:
         raise limits.target_too_large()
     if len(headers) > limits.max_headers:
         raise limits.too_many_fields()
-    fields = sum([len(name) + len(value) + _FIELD for name, value in headers])
-    if _LINES + len(request.method) + len(target) + fields > limits.max_header_size:
+    size = _LINES + len(request.method) + len(target) + request.fields_size + _FIELD * len(headers)
+    if size > limits.max_header_size:
         raise limits.head_too_large()
     if len(request.body) > service.max_body_size:
         raise body_too_large(service)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 from appserver.http.fields import Fields
 
@@ -59,8 +59,8 @@ class Request:
         """Set `raw_path`, `path` and `query_string` from a target in origin-form (RFC 9112 section 3.2.1)."""
         raw_path, _, self.query_string = self.target.partition(b"?")
         self.raw_path = raw_path
-        path = raw_path.decode()
-        self.path = unquote(path) if "%" in path else path
+        # The same as `unquote` of the text, which takes that apart first, and costs twice as much.
+        self.path = unquote_to_bytes(raw_path).decode("utf-8", "replace") if b"%" in raw_path else raw_path.decode()
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target!r} HTTP/{self.http_version}>"

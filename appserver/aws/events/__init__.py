@@ -38,6 +38,8 @@ def recognise(event: object) -> Kind | None:
         return None
     context = event.get("requestContext")
     if isinstance(context, dict):
+        if _is_for_authorizer(event):
+            return None
         if "http" in context and event.get("version") == "2.0":
             return FUNCTION_URL if ".lambda-url." in str(context.get("domainName")) else GATEWAY_V2
         if "elb" in context:
@@ -49,6 +51,11 @@ def recognise(event: object) -> Kind | None:
     if isinstance(records, list) and records and isinstance(records[0], dict) and "cf" in records[0]:
         return EDGE
     return None
+
+
+def _is_for_authorizer(event: Mapping[str, Any]) -> bool:
+    """Whether a gateway asks a Lambda authorizer about a request: it wants a policy, and nothing is to be done yet."""
+    return event.get("type") == "REQUEST" and ("methodArn" in event or "routeArn" in event)
 
 
 def is_websocket(event: object) -> bool:
@@ -77,6 +84,8 @@ def _describe(event: object) -> str:
         source = first.get("eventSource") or first.get("EventSource")
         if source:
             return f"records of {str(source)[:64]}"
+    if _is_for_authorizer(event):
+        return "a question of API Gateway to a Lambda authorizer"
     if "detail-type" in event:
         return f"an event of {str(event.get('source'))[:64]}"
     names = ", ".join(sorted(map(str, event))[:12])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -11,14 +10,14 @@ from appserver.aws.events.kind import MAX_ANSWER, Options
 from appserver.aws.events.request import InvocationRequest, make_request, many, read_body, table
 from appserver.http.fields import Fields
 
-# Text that is the same when it is encoded, as most is.
-_PLAIN = re.compile(r"[A-Za-z0-9_.~\-]*+")
+# What becomes of each character of ASCII in the query of a form.
+_ENCODED = [quote_plus(chr(code)) for code in range(128)]
 
 
 def _encode(value: Any) -> str:
     """Encode a name or a value of the query as forms are (null, of a console's test, is nothing)."""
-    if type(value) is str and _PLAIN.fullmatch(value):
-        return value
+    if type(value) is str and value.isascii():
+        return value if value.isalnum() else value.translate(_ENCODED)
     return quote_plus("" if value is None else str(value), errors="replace")
 
 

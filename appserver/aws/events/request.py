@@ -7,6 +7,7 @@ import binascii
 import re
 import string
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
 from urllib.parse import quote
 
@@ -44,6 +45,12 @@ _names: dict[str, tuple[bytes, int]] = {}
 forget_kinds.append(_names.clear)
 _MAX_NAMES = 1024
 
+# Fields that are not passed on: the body is here, so its length is known better, and the gateway has decoded it.
+_OF_THE_BODY = (b"content-length", b"transfer-encoding")
+
+_COOKIE = -1
+"""The kind of Cookie here. Clients of HTTP/2 divide cookies, and applications look for one field (RFC 9113 section 8.2.3)."""
+
 # Servers by the Host field and the fields beside it. A function has few addresses.
 _servers: dict[tuple[bytes | None, bytes | None, str], tuple[str, int]] = {}
 _MAX_SERVERS = 64
@@ -55,16 +62,20 @@ QUERY_SAFE = "%!$'()*+,;:@/?-._~"
 class InvocationRequest(Request):
     """A request with what else the event says: the body as a whole, who has sent it, by which address it was reached.
 
-    `root_path` is the prefix at the beginning of `path`. `aws_request_id` and `trace_id` are those of the invocation.
+    `root_path` is the prefix at the beginning of `path`. `fields_size` is what names and values of the fields have in octets.
+    `aws_request_id` and `trace_id` are those of the invocation.
     """
 
-    __slots__ = ("aws_request_id", "body", "client", "extra", "root_path", "scheme", "server", "trace_id")
+    __slots__ = (
+        "aws_request_id", "body", "client", "extra", "fields_size", "root_path", "scheme", "server", "trace_id",
+    )  # fmt: skip
 
     body: bytes
     client: Address | None
     scheme: str
     server: tuple[str, int]
     root_path: str
+    fields_size: int
     aws_request_id: str
     trace_id: str | None
     extra: dict[str, Any] | None  # further keys of the scope
@@ -116,13 +127,19 @@ def make_request(
 
 
 def _take_fields(request: InvocationRequest, headers: Iterable[tuple[str, Any]], size: int) -> dict[bytes, bytes]:
-    """Set the fields of a request, and return those that proxies have written, the last of each name."""
+    """Set the fields of a request, and return those that proxies have written, the last of each name.
+
+    Raises EventError, and RequestError for a value that no field may have.
+    """
     fields: Fields = []
     said: dict[bytes, bytes] = {}
+    crumbs: list[bytes] = []
     has_length = False
     for text, content in headers:
         name, kind = _names.get(text) or _read_name(text)
-        value = _value(content)
+        if type(content) is not str:
+            raise malformed("the headers have to be text")
+        value = content.encode("utf-8", "replace").strip(b" \t")
         if kind == PLAIN:
             fields.append((name, value))
             continue
@@ -132,21 +149,32 @@ def _take_fields(request: InvocationRequest, headers: Iterable[tuple[str, Any]],
             if value not in known_authorities:
                 check_authority(value)
             request.authority = value
+        elif kind == _COOKIE:
+            crumbs.append(value)
+            if len(crumbs) > 1:
+                continue
         elif kind == FORWARDED:
             said[name] = value
             request.forwarded.append((name, value))
-        elif name == b"content-length":
-            has_length = True
-            continue  # the body is here, so its length is known better
-        elif name == b"transfer-encoding":
-            continue  # the gateway has decoded it
+        elif name in _OF_THE_BODY:
+            has_length = has_length or name == b"content-length"
+            continue
         fields.append((name, value))
-    request.content_length = None
-    if size or has_length:
-        request.content_length = size
-        fields.append((b"content-length", b"%d" % size))
-    request.headers = fields
+    if len(crumbs) > 1:
+        fields[fields.index((b"cookie", crumbs[0]))] = (b"cookie", b"; ".join(crumbs))
+    request.content_length = size if size or has_length else None
+    _set_fields(request, fields)
     return said
+
+
+def _set_fields(request: InvocationRequest, fields: Fields) -> None:
+    if request.content_length is not None:
+        fields.append((b"content-length", b"%d" % request.content_length))
+    octets = b"".join(chain.from_iterable(fields))
+    if octets.translate(MARK_CONTROLS) != octets:  # it would be two fields to the next reader
+        raise bad_request("the value of a header holds a control character")
+    request.headers = fields
+    request.fields_size = len(octets)
 
 
 def _read_name(text: object) -> tuple[bytes, int]:
@@ -154,20 +182,11 @@ def _read_name(text: object) -> tuple[bytes, int]:
     if not isinstance(text, str):
         raise malformed("the headers have to be text")
     name = text.lower().encode("utf-8", "replace")
-    found = (name, kind_of(name) if _NAME.fullmatch(name) else UNDERSCORED)
+    kind = kind_of(name) if _NAME.fullmatch(name) else UNDERSCORED
+    found = (name, _COOKIE if name == b"cookie" and kind == PLAIN else kind)
     if len(_names) < _MAX_NAMES and len(name) <= 64:
         _names[text] = found
     return found
-
-
-def _value(value: object) -> bytes:
-    """The value of a field as octets. Raises RequestError for one that would be two fields to the next reader."""
-    if type(value) is not str:
-        raise malformed("the headers have to be text")
-    octets = value.encode("utf-8", "replace")
-    if octets.translate(MARK_CONTROLS) != octets:
-        raise bad_request("the value of a header holds a control character")
-    return octets.strip(b" \t")
 
 
 def _server(request: InvocationRequest, said: Mapping[bytes, bytes]) -> tuple[str, int]:
@@ -238,12 +257,9 @@ def many(single: Mapping[str, Any], multiple: Mapping[str, Any]) -> Iterable[tup
     """The pairs of what events give twice, with the last value of a name and with all; the latter may lack names."""
     if not multiple:
         return single.items()
-    pairs: list[tuple[str, Any]] = []
-    for name, values in multiple.items():
-        if type(values) is list and len(values) == 1:
-            pairs.append((name, values[0]))
-        else:
-            pairs += [(name, value) for value in (values if isinstance(values, list) else [values])]
+    pairs = [
+        (name, value) for name, values in multiple.items() for value in (values if type(values) is list else (values,))
+    ]
     if single.keys() != multiple.keys():
         known = {name.lower() for name in multiple}
         pairs += [(name, value) for name, value in single.items() if name.lower() not in known]

@@ -54,6 +54,14 @@ class TestRESTAPI:
         assert (request.scheme, request.server) == ("https", ("abc123.execute-api.eu-central-1.amazonaws.com", 443))
         assert [value for name, value in request.headers if name == b"x-tag"] == [b"first", b"second"]
 
+    def test_crumbs_of_cookies_are_put_together_where_the_first_stood(self) -> None:
+        """What a client of HTTP/2 has divided comes as it is; many frameworks look at one of several fields only."""
+        headers = {"X-A": ["1"], "Cookie": ["a=1", "b=2; c=3"], "X-B": ["2"], "cookie": ["d=4"]}
+        query = {"cookie": ["a", "b"]}
+        request = read(changed(events.REST_TEST, multiValueHeaders=headers, multiValueQueryStringParameters=query))
+        assert request.headers == [(b"x-a", b"1"), (b"cookie", b"a=1; b=2; c=3; d=4"), (b"x-b", b"2")]
+        assert request.query_string == b"cookie=a&cookie=b"
+
     def test_the_length_of_the_body_is_said(self) -> None:
         """REST APIs leave Content-Length out; what is built on CGI reads nothing without it."""
         assert (b"content-length", b"5") in read(events.REST).headers
@@ -158,7 +166,7 @@ class TestLoadBalancer:
     def test_all_values_where_they_are_switched_on(self) -> None:
         request = read(events.BALANCER_MULTIPLE)
         assert request.query_string == b"myKey=val1&myKey=val%202"
-        assert [value for name, value in request.headers if name == b"cookie"] == [b"name1=value1", b"name2=value2"]
+        assert [value for name, value in request.headers if name == b"cookie"] == [b"name1=value1; name2=value2"]
 
     def test_the_answer_without_multiple_values(self) -> None:
         answer = write(events.BALANCER)
@@ -184,7 +192,7 @@ class TestEdge:
         assert request.client == ("2001:db8::1", 0)
         assert request.scheme == "http"
         assert request.server == ("d111111abcdef8.cloudfront.net", 80)
-        assert [value for name, value in request.headers if name == b"cookie"] == [b"a=1", b"b=2"]
+        assert [value for name, value in request.headers if name == b"cookie"] == [b"a=1; b=2"]
 
     def test_a_body_that_was_cut_off_is_refused(self) -> None:
         event = copy.deepcopy(events.EDGE)
@@ -318,6 +326,8 @@ class TestWhatIsWrong:
             ({"a": 1, "b": 2}, "the members a, b"),
             ({}, "an empty object"),
             (None, "NoneType"),
+            ({**events.REST, "type": "REQUEST", "methodArn": "arn:aws:execute-api"}, "to a Lambda authorizer"),
+            ({**events.HTTP, "type": "REQUEST", "routeArn": "arn:aws:execute-api"}, "to a Lambda authorizer"),
             ("x", "str"),
             ({"Records": []}, "members Records"),
             ({"requestContext": {}}, "members requestContext"),
