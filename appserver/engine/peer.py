@@ -13,6 +13,9 @@ from appserver.proxy.origin import NOTHING_ELSE
 MAX_SEEN = 16
 """Of so many things that a proxy says about requests, the templates are kept."""
 
+MAX_SIZE = 512
+"""Characters of a host and a prefix that are kept. A proxy may pass on what its clients write, which may be as long as a head."""
+
 
 class Peer:
     """The other end of a connection: a client, or a proxy.
@@ -62,8 +65,10 @@ class Peer:
             return origin.client, self.template
         template = self._seen.get(said)
         if template is None:
-            if len(self._seen) >= MAX_SEEN:
-                self._seen.clear()
-            template = self._seen[said] = seen_by_proxy(self.template, origin)
+            template = seen_by_proxy(self.template, origin)
+            if len(origin.authority or "") + len(origin.prefix or "") <= MAX_SIZE:
+                if len(self._seen) >= MAX_SEEN:
+                    self._seen.clear()
+                self._seen[said] = template
         replace_host(request, origin, template["scheme"])
         return origin.client, template

@@ -112,9 +112,10 @@ def check_authority(value: bytes) -> None:
     """Check the value of a Host field, or the authority of a target; raises RequestError (400)."""
     if value and not AUTHORITY.fullmatch(value):
         raise bad_request("the value of Host, or the authority in the target, is not valid")
-    if len(known_authorities) >= 256:
-        known_authorities.clear()
-    known_authorities.add(value)
+    if len(value) <= 256:  # a longer one is not remembered: a client can make it as long as a whole head
+        if len(known_authorities) >= 256:
+            known_authorities.clear()
+        known_authorities.add(value)
 
 
 def read_length(value: bytes) -> int:

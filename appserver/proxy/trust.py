@@ -19,7 +19,9 @@ _BARE_V6 = re.compile(r"[0-9A-Fa-f:.]{2,45}", re.ASCII)
 # The numbers in an IPv4 address in its usual form, which has no zeros in front.
 _NUMBERS = {str(number): number for number in range(256)}
 
+# So many nodes are remembered, none of which has more characters: an address and a port have fewer, and what a client writes may have more.
 _REMEMBERED = 1024
+_LONGEST = 64
 
 
 class Node(NamedTuple):
@@ -65,9 +67,11 @@ class Trust:
             return Node((text, 0), self._contains_v4(address))
         found = self._nodes.get(text)
         if found is None:
-            if len(self._nodes) >= _REMEMBERED:
-                self._nodes.clear()
-            found = self._nodes[text] = self._read(text)
+            found = self._read(text)
+            if len(text) <= _LONGEST:
+                if len(self._nodes) >= _REMEMBERED:
+                    self._nodes.clear()
+                self._nodes[text] = found
         return found
 
     def address(self, text: str) -> Address | None:

@@ -49,6 +49,22 @@ def test_a_trusted_peer_is_believed() -> None:
     run(scenario)
 
 
+def test_no_more_than_a_little_is_kept_of_what_it_says() -> None:
+    async def scenario() -> None:
+        client = World(describe, proxy=TRUSTING).connect()
+        for number in range(100):
+            await client.send(request("/x", "GET", f"X-Forwarded-Host: host-{number}"))
+            assert described(client)[-1] == [f"host-{number}"]
+        long = "x" * 30_000
+        await client.send(request("/x", "GET", f"X-Forwarded-Host: {long}", f"X-Forwarded-Prefix: /{long}"))
+        assert described(client)[-3:] == [f"/{long}", f"/{long}/x", [long]]
+        seen = client.connection.peer._seen
+        assert 0 < len(seen) <= 16
+        assert max(len(repr(said)) for said in seen) < 1000
+
+    run(scenario)
+
+
 def test_another_peer_is_not() -> None:
     async def scenario() -> None:
         client = World(describe, proxy=ProxySettings()).connect()

@@ -188,6 +188,8 @@ class TestHost:
         for number in range(1000):
             interpret(b"GET", b"/", b"1.1", [(b"host", b"host-%d" % number)])
         assert len(known_authorities) <= 256
+        interpret(b"GET", b"/", b"1.1", [(b"host", b"x" * 60_000)])
+        assert max(map(len, known_authorities)) <= 256
 
 
 class TestFraming:

@@ -95,7 +95,9 @@ class TestNodes:
         trust = Trust(["10.0.0.0/8"])
         for number in range(3000):
             assert trust.node(f"10.0.{number // 256}.{number % 256}:80").trusted
+        assert trust.node("x" * 60_000) == Node(None, trusted=False)
         assert len(trust._nodes) <= 1024
+        assert max(map(len, trust._nodes)) <= 64
 
     @given(st.text(max_size=60) | st.from_regex(r"\[?[0-9a-f:.]{1,40}\]?(:[0-9_]{0,6})?", fullmatch=True))
     def test_any_text_is_a_node_or_hidden(self, text: str) -> None:
