@@ -81,14 +81,11 @@ class HTTP2Connection(HTTP2Link):
             for carrier in begun:
                 carrier.call()
         self._flush()
-        if len(data) >= TURN_SIZE and not self._closing:
+        if self._is_unread():
+            self.pause_reading()  # `resume_writing` goes on
+        elif len(data) >= TURN_SIZE and not self._closing:
             self.pause_reading()
             service.loop.call_soon(self._read_on)
-
-    def _read_on(self) -> None:
-        """Read again, when others have had their turn."""
-        if not self._closing:
-            self.resume_reading()
 
     def eof_received(self) -> bool:
         """The client has closed its side, and with it all: without its windows nothing can be sent for long."""
@@ -110,6 +107,7 @@ class HTTP2Connection(HTTP2Link):
         super().resume_writing()
         if not self._closing:
             self._flush()
+            self._read_on()
 
     # The handler of the frames.
 

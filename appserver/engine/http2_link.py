@@ -11,6 +11,9 @@ from appserver.http2.stream import Stream
 WRITE_SIZE = 64 * 1024
 """Octets of bodies that are handed to the transport at once."""
 
+UNREAD_LIMIT = 64 * 1024
+"""While so many octets wait to be written for a client that does not read, nothing is read of it."""
+
 QUIET_TIMEOUT = 1.0
 """So many seconds a connection that is to end waits for a moment at which no stream is open."""
 
@@ -80,6 +83,15 @@ class HTTP2Link(Link):
         self._count_streams()
         if not http2.streams and not self.congested:
             self._rest()
+
+    def _is_unread(self) -> bool:
+        """Whether the client does not take its responses: those without a body wait for no window, and end their streams at once."""
+        return self.congested and self.http2.pending >= UNREAD_LIMIT and not self._closing
+
+    def _read_on(self) -> None:
+        """Read again, if the client reads."""
+        if not self._closing and not self._is_unread():
+            self.resume_reading()
 
     def _rest(self) -> None:
         """No stream is open: end the connection, or wait for the next request."""

@@ -39,6 +39,11 @@ async def refusing(scope: Scope, receive: Receive, send: Send) -> None:
     await respond(send, b"no" if scope["method"] == "POST" else b"ok", 401 if scope["method"] == "POST" else 200)
 
 
+def reads(client: HTTP2Client) -> bool:
+    """Whether the server reads what the client sends."""
+    return client.transport.reading
+
+
 def tell(scenario: Callable[[], Awaitable[None]], loop: str = "asyncio") -> None:
     run(scenario, loop)
 
@@ -558,6 +563,33 @@ class TestBodies:
             client.transport.relieve()
             await client.flush()
             assert len(client.answers[1].body) == 60_000
+
+        run(scenario)
+
+    def test_a_client_that_reads_no_responses_is_not_read_any_more(self) -> None:
+        """Those without a body wait for no window, and do not count as open streams."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 204, "headers": [(b"x-padding", b"x" * 1000)]})
+            await send({"type": "http.response.body", "body": b""})
+
+        async def scenario() -> None:
+            world = World(app)
+            client = await HTTP2Client(world).begin()
+            client.transport.congest()
+            streams = iter(range(1, 20_000, 2))
+            asked = []
+            while reads(client):
+                asked.append(next(streams))
+                client.answers[asked[-1]] = client.new_answer()
+                client.h2.send_headers(asked[-1], GET, end_stream=True)
+                client.connection.data_received(client.h2.data_to_send())
+                await settle()
+            assert client.connection.http2.pending < 100_000
+            client.transport.relieve()
+            assert reads(client)
+            await client.flush()
+            assert all(client.answers[stream].ended for stream in asked)
 
         run(scenario)
 
