@@ -186,7 +186,9 @@ class Zygote:
         answer = int(os.read(reader, 32) or b"-%d" % errno.EAGAIN)
         os.close(reader)
         if between > 0:
-            os.waitpid(between, 0)
+            # An application that ignores SIGCHLD has the kernel reap it, and one that handles it may have done so itself.
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(between, 0)
         if answer < 0:
             self._channel.tell(ForkRefused(order.worker, os.strerror(-answer)))
             return

@@ -120,3 +120,12 @@ def test_a_socket_that_listens_does_not_forbid_it(start_server: StartServer) -> 
         opened = f"HELD = socket.create_server(('127.0.0.1', 0))\nPORT = {holder.getsockname()[1]}\nask = str\n"
         server = start(start_server, opened)
     assert not server.log.matching("preload given up")
+
+
+def test_an_application_that_ignores_the_end_of_children_is_preloaded(start_server: StartServer) -> None:
+    ignoring = (
+        "import signal\n\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\n\ndef ask(question):\n    return question\n"
+    )
+    server = start(start_server, ignoring)
+    assert server.request("/?question").text.split()[0] == "question"
+    assert not server.log.matching("zygote exited")
