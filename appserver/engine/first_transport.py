@@ -263,5 +263,9 @@ class FirstTransport(asyncio.Transport, asyncio.Protocol):
         self._link = cast("Link", protocol)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """The socket; nothing else is known of the connection."""
-        return self._socket if name == "socket" else default
+        """The socket, which waits for nothing from here on; nothing else is known of the connection."""
+        if name != "socket":
+            return default
+        if self._socket.fileno() >= 0:
+            self._socket.setblocking(False)  # a file may be copied into it, and sendfile(2) has no flags for that
+        return self._socket

@@ -107,6 +107,29 @@ class TestWithoutTheLoop:
 
         run(scenario, loop)
 
+    def test_a_file_for_a_client_that_does_not_read_holds_nobody_up(
+        self, loop: str, watch: Watch, tmp_path: Path
+    ) -> None:
+        """It is copied past the transport, and sendfile(2) waits on a socket that has not been told otherwise."""
+        (tmp_path / "file").write_bytes(LARGE)
+        servers: list[Served] = []
+        waits: list[bool] = []
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            assert watch.made == 0
+            waits.append(os.get_blocking(servers[0].link.descriptor))
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.pathsend", "path": str(tmp_path / "file")})
+
+        async def scenario() -> None:
+            async with serving(application) as served:
+                servers.append(served)
+                (response,) = parse(await everything(connected(served, CLOSE)))
+                assert response.body == LARGE
+                assert waits == [False]
+
+        run(scenario, loop)
+
     def test_it_is_not_left_to_the_garbage_collector(self, loop: str, watch: Watch) -> None:
         async def scenario() -> None:
             async with serving(echo) as served:
