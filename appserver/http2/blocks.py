@@ -42,6 +42,9 @@ MAX_GAPS: Final = 1000
 
 _NONE: Final[frozenset[int]] = frozenset()
 
+ANY_STREAM: Final = MAX_STREAM + 1
+"""Above every number of a stream, also above the highest, which may be the last that is taken."""
+
 _BROKEN: Final = 0x100
 """Not a flag of the wire: the stream of these HEADERS depends on itself, which is said when the block has been read."""
 
@@ -66,7 +69,7 @@ class Blocks(Control):
         self._block_stream = self._block_flags = self._block_size = self._block_frames = 0
         self._memo: dict[bytes, tuple[Request, Priority] | None] = {}  # of requests without a body; None: seen once
         self._memo_changes = 0  # the changes of the decoder's table up to which it is right
-        self._last_allowed = MAX_STREAM  # no stream above it is taken
+        self._last_allowed = ANY_STREAM  # no stream above it is taken
         self._gaps: list[range] | None = None  # numbers below that of the last stream which no stream has had
         self._at_work: AbstractSet[int] = _NONE  # streams that may have ended while their application was at work
         self._abandoned = 0  # so many

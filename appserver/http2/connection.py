@@ -15,7 +15,7 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from appserver.http2.blocks import Blocks
+from appserver.http2.blocks import ANY_STREAM, Blocks
 from appserver.http2.control import DRAIN_PING, follow
 from appserver.http2.errors import Code, ConnectionFailure, StreamFailure, violation
 from appserver.http2.frames import (
@@ -73,7 +73,7 @@ class Connection(Blocks):
     @property
     def refuses_streams(self) -> bool:
         """Whether no new stream is taken: see `refuse_streams`."""
-        return self._last_allowed != MAX_STREAM
+        return self._last_allowed != ANY_STREAM
 
     # For the user of the connection.
 
@@ -126,7 +126,7 @@ class Connection(Blocks):
 
     def refuse_streams(self) -> None:
         """Take no new streams: those that the client begins from now on are refused, and can be tried elsewhere."""
-        if self._last_allowed == MAX_STREAM and self.failure is None:
+        if self._last_allowed == ANY_STREAM and self.failure is None:
             self.draining = True
             self._last_allowed = self.last_stream_id
             self._send_frame(goaway_frame(self.last_stream_id, Code.NO_ERROR))

@@ -974,6 +974,20 @@ class TestTime:
 
         run(scenario)
 
+    def test_an_idle_connection_ends_also_behind_the_highest_stream(self) -> None:
+        async def scenario() -> None:
+            world = World(silent, HTTPSettings(keepalive_timeout=5))
+            client = await HTTP2Client(world).begin()
+            client._next = 2**31 - 1
+            stream = await client.request()
+            assert client.answers[stream].status == 200
+            await world.pass_time(6)
+            await client.flush()
+            assert client.goaways == [(stream, 0)]
+            assert client.ended
+
+        run(scenario)
+
     def test_an_idle_connection_is_ended_with_goaway(self) -> None:
         async def scenario() -> None:
             world = World(silent, HTTPSettings(keepalive_timeout=5))
