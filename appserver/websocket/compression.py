@@ -32,6 +32,14 @@ _TAIL = b"\x00\x00\xff\xff"
 """The octets that the sender leaves out at the end of each message (RFC 7692 section 7.2.1)."""
 
 
+def most_deflated(size: int) -> int:
+    """The octets that a compressor may make of `size` octets, which are more where there is nothing to compress.
+
+    That is zlib's own bound for any of its settings (deflateBound), and a little for the blocks that end a frame.
+    """
+    return size + (size + 7) // 8 + (size + 63) // 64 + 64
+
+
 class Deflate(PerMessageDeflate):
     """What `websockets` makes of an agreement about compression, but without the compressors at first.
 

@@ -22,7 +22,7 @@ from websockets.extensions import Extension
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Protocol, Side, State
 
-from appserver.websocket.compression import COMPRESS_FROM
+from appserver.websocket.compression import COMPRESS_FROM, most_deflated
 from appserver.websocket.handshake import QUIET
 
 try:
@@ -221,7 +221,10 @@ class FrameProtocol(Protocol):
         if start > len(data):
             return 0
         if not head & 0x08:
-            if length > self._max_size - self._size:
+            left = self._max_size - self._size
+            if head & 0x40 or self._compressed:
+                left = most_deflated(left)
+            if length > left:
                 raise PayloadTooBig(length, self._max_size)
             self._begin_fragment(head)
         self._head = head

@@ -188,6 +188,27 @@ class TestLimits:
         assert feed(protocol, octets) == []
         assert failed(protocol) == 1009
 
+    @pytest.mark.parametrize("size", [1, 100, 5000, 100_000])
+    @pytest.mark.parametrize("memory", [1, 8])
+    @pytest.mark.parametrize("fragments", [1, 3])
+    def test_the_size_of_a_compressed_message_is_what_it_was_before(
+        self, size: int, memory: int, fragments: int
+    ) -> None:
+        """Octets in which there is nothing to compress become more by it."""
+        payload = random.Random(size).randbytes(size)
+        compressor = zlib.compressobj(wbits=-12, memLevel=memory)
+        octets = (compressor.compress(payload) + compressor.flush(zlib.Z_SYNC_FLUSH)).removesuffix(b"\0\0\xff\xff")
+        step = len(octets) // fragments + 1
+        pieces = [octets[at : at + step] for at in range(0, len(octets), step)]
+        message = b"".join(
+            frame(CONTINUATION if at else BINARY, piece, fin=at == len(pieces) - 1, rsv=0 if at else 4)
+            for at, piece in enumerate(pieces)
+        )
+        assert feed(make(deflate(), max_size=size), message) == [payload]
+        protocol = make(deflate(), max_size=size - 1)
+        assert feed(protocol, message) == []
+        assert failed(protocol) == 1009
+
     def test_a_bomb_is_not_unpacked(self) -> None:
         compressor = zlib.compressobj(wbits=-12)
         bomb = (compressor.compress(bytes(50_000_000)) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
