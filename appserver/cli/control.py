@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from appserver.cli.client import ControlClient, Refused, is_answering, wait_for_end
-from appserver.cli.options import Parser
+from appserver.cli.options import Parser, named_path
 from appserver.cli.output import show
 from appserver.cli.status import as_table
 from appserver.cli.top import watch
@@ -139,11 +139,13 @@ def _parser(command: str, description: str, timeout: float = _TIMEOUT) -> Parser
     add(
         "--config",
         metavar="FILE",
-        type=Path,
+        type=named_path,
         action="append",
         help="the settings of the server, as it was given them (default: $APPSERVER_CONFIG)",
     )
-    add("--control", metavar="PATH", type=Path, help="its control socket (default: admin.control of the settings)")
+    add(
+        "--control", metavar="PATH", type=named_path, help="its control socket (default: admin.control of the settings)"
+    )
     forever = "as long as it takes"
     add(
         "--timeout",

@@ -99,6 +99,13 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
+def named_path(text: str) -> Path:
+    # Path("") is the current directory, whose *.toml would all be settings, pyproject.toml among them.
+    if not text:
+        raise argparse.ArgumentTypeError("expected the name of a file or a directory, not an empty text")
+    return Path(text)
+
+
 def application_parser(prog: str, description: str, usage: str | None = None, epilog: str = "") -> Parser:
     parser = Parser(
         prog=prog,
@@ -115,7 +122,7 @@ def application_parser(prog: str, description: str, usage: str | None = None, ep
         "-c",
         "--config",
         metavar="FILE",
-        type=Path,
+        type=named_path,
         action="append",
         help="the settings file, or a directory of them (*.toml); repeatable, the last is the strongest (default: "
         "$APPSERVER_CONFIG, or ./server.toml if no application is named)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,11 +26,14 @@ def run(
     is then left out, and settings that are about processes, or the master, are refused (SettingsError). Any other setting can
     be given by its section: `http={"max_body_size": "1MiB"}`. So can those of the section `workers`:
     `workers={"count": 4, "graceful_timeout": 5}`.
+
+    Raises RuntimeError where an event loop runs already, and for a name outside the main thread.
     """
     count = workers
     if isinstance(workers, Mapping):
         settings, count = {**settings, "workers": workers}, None
     if isinstance(application, str):
+        _refuse_place()
         return _run_command(application, bind, count, settings)
     processes = workers.get("count") if isinstance(workers, Mapping) else workers
     if processes not in (None, 1):
@@ -38,6 +42,25 @@ def run(
 
     run_here(application, bind, settings)
     return 0
+
+
+def _refuse_place() -> None:
+    """Raise RuntimeError where a master cannot run."""
+    import asyncio
+
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError(
+            'appserver.run("module:attribute") handles signals, for which Python wants the main thread: call it there, or '
+            "serve the application itself in a thread, `with appserver.testing.serve(app) as server:`"
+        )
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise RuntimeError(
+        "appserver.run() waits until the server has been stopped, and would hold up the event loop that runs here: "
+        "write `async with appserver.serving(app) as server:` instead"
+    )
 
 
 def _run_command(application: str, bind: object, count: object, settings: Mapping[str, object]) -> int:

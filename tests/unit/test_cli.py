@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -384,6 +386,16 @@ class TestSettings:
         assert shown["workers"]["count"] == {"value": 3, "source": "command line", "where": "--workers"}
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["--config", ""], ["-c", ""], ["check", "--config="], ["status", "--config", ""], ["status", "--control="]],
+)
+def test_a_path_without_a_character_names_no_file(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("pyproject.toml").write_text("[project]\n", "utf-8")  # the current directory is not what is meant
+    assert main(arguments) == 2
+    assert "expected the name of a file or a directory, not an empty text" in capsys.readouterr().err
+
+
 class TestFromAProgram:
     def test_sections_are_the_settings(self, master: FakeMaster) -> None:
         assert appserver.run("a:b", bind=["127.0.0.1:1"], workers=3, http={"max_headers": 7}) == 0
@@ -403,6 +415,17 @@ class TestFromAProgram:
         master.then = serve
         assert appserver.run("a:b") == 0
         assert not signal.pthread_sigmask(signal.SIG_BLOCK, []) & set(signals.HANDLED)
+
+    def test_a_running_event_loop_is_not_held_up(self, master: FakeMaster) -> None:
+        async def call() -> None:
+            appserver.run("a:b")
+
+        with pytest.raises(RuntimeError, match=r"async with appserver\.serving\(app\)"):
+            asyncio.run(call())
+
+    def test_a_thread_that_cannot_handle_signals_is_told_where_to_call_it(self, master: FakeMaster) -> None:
+        with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="wants the main thread"):
+            pool.submit(lambda: appserver.run("a:b")).result()
 
     def test_with_a_certificate_its_addresses_encrypt(self, master: FakeMaster) -> None:
         Path("c.pem").touch()
