@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from itertools import islice
 
 from appserver.http.fields import Fields
 from appserver.proxy.origin import MAX_HOPS, Origin, read_authority, read_scheme
@@ -31,13 +33,10 @@ def read_forwarded(fields: Fields, peer: Address | None, trust: Trust) -> Origin
     An element tells about the proxy that has added it, and `for` who its client was. So the next one to the left counts
     if that client is trusted.
     """
-    elements = [
-        element for name, value in fields if name == b"forwarded" for element in parse_line(value.decode("latin-1"))
-    ]
     client = peer
     scheme: str | None = None
     authority: str | None = None
-    for element in reversed(elements[-MAX_HOPS:]):
+    for element in islice(_from_the_right(fields), MAX_HOPS):
         scheme = read_scheme(element.get("proto", "")) or scheme
         authority = read_authority(element.get("host", "")) or authority
         if "for" not in element:
@@ -46,6 +45,13 @@ def read_forwarded(fields: Fields, peer: Address | None, trust: Trust) -> Origin
         if not trusted:
             break
     return Origin(client, scheme=scheme, authority=authority)
+
+
+def _from_the_right(fields: Fields) -> Iterator[Element]:
+    """The elements, those of the nearest proxy first. A line is read when its turn comes: most are the client's, and nobody asks for them."""
+    for name, value in reversed(fields):
+        if name == b"forwarded":
+            yield from reversed(parse_line(value.decode("latin-1")))
 
 
 def parse_line(line: str) -> list[Element]:

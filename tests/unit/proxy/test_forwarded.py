@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appserver.http.fields import Fields
 from appserver.proxy import Address, Origin, Trust
 from appserver.proxy.forwarded import _PAIR, BROKEN, parse_line, read_forwarded
 
@@ -70,6 +73,16 @@ class TestOrigin:
 
     def test_several_lines_are_one_list(self) -> None:
         assert read("for=1.1.1.1, for=192.0.2.1", "for=10.0.0.1").client == ("192.0.2.1", 0)
+
+    def test_lines_that_the_client_has_sent_are_not_read(self) -> None:
+        """There may be 64 KiB of them, and each would take its time."""
+
+        class Line(bytes):
+            def decode(self, *_: Any, **__: Any) -> str:
+                raise AssertionError("it is read")
+
+        fields: Fields = [(b"forwarded", Line(b"for=1.1.1.1")), (b"forwarded", b"for=192.0.2.1, for=10.0.0.1")]
+        assert read_forwarded(fields, PEER, TRUST).client == ("192.0.2.1", 0)
 
     def test_without_for_it_is_the_peer_who_asks(self) -> None:
         assert read("proto=https;host=example.org") == Origin(PEER, "https", "example.org")
