@@ -15,7 +15,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import appserver
 from appserver.cli.options import loader, run_parser
+from appserver.cli.output import show
 from appserver.cli.sources import reload_this_process, watch_sources
 from appserver.errors import AppserverError
 
@@ -27,11 +29,18 @@ def own_command(arguments: Sequence[str]) -> Command:
     """How this program was started, with these arguments of a run."""
     from appserver.master import Command
 
-    if Path(sys.argv[0]).name not in ("appserver", "__main__.py"):  # a program that has called appserver.run
+    if not _is_own(Path(sys.argv[0])):  # a program that has called appserver.run
         return Command((sys.executable, "-m", "appserver"), tuple(arguments))
     # sys.argv is what follows the program, with one name for it: "-m appserver" becomes the path of __main__.py.
     program = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]
     return Command((sys.executable, *program), tuple(arguments))
+
+
+def _is_own(program: Path) -> bool:
+    """Whether it is the console script or `-m appserver`, and not another package's `__main__`."""
+    if program.name == "__main__.py":
+        return program.parent == Path(appserver.__file__).parent
+    return program.name == "appserver"
 
 
 def _take_over(arguments: Sequence[str]) -> int:
@@ -47,11 +56,12 @@ def _take_over(arguments: Sequence[str]) -> int:
 
 
 def _check(arguments: Sequence[str]) -> int:
-    from appserver.master import check_take_over
+    from appserver.master import FIT, check_take_over
 
     fd, *run = arguments
     loader(run_parser().parse(run), os.environ)()
     check_take_over(int(fd))
+    show(f"{FIT}\n")
     return 0
 
 

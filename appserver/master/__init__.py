@@ -22,6 +22,6 @@ Of `worker` it knows nothing but `worker.messages`.
 from __future__ import annotations
 
 from appserver.master.program import check_take_over, run, take_over
-from appserver.master.upgrade import Command
+from appserver.master.upgrade import FIT, Command
 
-__all__ = ["Command", "check_take_over", "run", "take_over"]
+__all__ = ["FIT", "Command", "check_take_over", "run", "take_over"]

@@ -14,7 +14,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from appserver import signals
@@ -30,6 +30,8 @@ from appserver.telemetry.logs import get_logger
 # The hidden words of the command line; a descriptor with a `Handover` follows each. Every version has to know them.
 TAKE_OVER = "take-over"
 TRY = "take-over-check"
+# The line that a program on trial prints at the end. One that merely exits with code 0 is another one by the same name.
+FIT = "this program can take over"
 
 # The rounds of the event loop that a signal caught last may take to its handler: the loop reads that there is one, finds
 # out which, and calls the handler. Two more, for what has been caused by that.
@@ -134,8 +136,11 @@ class Upgrade:
                 raise UpgradeError(
                     f"the new program did not come up within {limit:g} s (workers.boot_timeout)"
                 ) from None
+            said = _said(words)
             if status.code != 0:
-                raise UpgradeError(f"the new program {describe_status(status)}: {_last_words(words)}")
+                raise UpgradeError(f"the new program {describe_status(status)}: {_last_words(said)}")
+            if FIT not in said:
+                raise UpgradeError("the new program is not appserver, or an older one: it cannot take over")
         except OSError as error:
             raise UpgradeError(f"{sys.executable} cannot be started: {error.strerror}") from error
         finally:
@@ -172,9 +177,16 @@ def _spawn(command: list[str], inherited: list[int], words: int) -> int:
     return os.posix_spawn(sys.executable, command, os.environ, file_actions=actions, setpgroup=0)
 
 
-def _last_words(fd: int) -> str:
-    """The last words of a program: its errors for people if there are any, else its last line."""
+def _said(fd: int) -> list[str]:
+    """The last lines that a program has printed."""
     size = os.fstat(fd).st_size
-    lines = os.pread(fd, MAX_WORDS, max(0, size - MAX_WORDS)).decode(errors="replace").splitlines()
+    return os.pread(fd, MAX_WORDS, max(0, size - MAX_WORDS)).decode(errors="replace").splitlines()
+
+
+def _last_words(lines: Sequence[str]) -> str:
+    """The last words of a program: its errors for people if there are any, and else, or above a bug, its last line."""
     errors = [line.removeprefix("appserver: ") for line in lines if line.startswith("appserver: ")]
-    return "; ".join(errors) or next((line for line in reversed(lines) if line.strip()), "it said nothing")
+    others = [line for line in lines if line.strip() and not line.startswith("appserver: ")]
+    if errors and not errors[-1].startswith("this is a bug"):
+        return "; ".join(errors)
+    return others[-1] if others else "it said nothing"

@@ -266,6 +266,21 @@ class TestANewProgramThatIsNotFit:
         upgrade(server)
         assert pids(server) == workers
 
+    def test_one_that_ends_at_once_as_if_all_were_well_is_not_taken(
+        self, start_server: StartServer, site: Path
+    ) -> None:
+        server = start_server(environment=environment(site))
+        workers = pids(server)
+        (site / "appserver/cli/__init__.py").write_text("raise SystemExit(0)\n")
+        assert refusal(server) == "the new program is not appserver, or an older one: it cannot take over"
+        assert pids(server) == workers
+        assert server.request().text == "hello"
+
+    def test_a_bug_in_it_is_told(self, start_server: StartServer, site: Path) -> None:
+        server = start_server(environment=environment(site))
+        (site / "appserver/master/program.py").write_text("raise LookupError('half a deployment')\n")
+        assert refusal(server).endswith(": LookupError: half a deployment")
+
     @pytest.mark.long
     def test_one_that_hangs_is_given_up(self, start_server: StartServer, site: Path) -> None:
         server = start_server({"workers": {"boot_timeout": 10}}, environment=environment(site))

@@ -8,26 +8,30 @@ from pathlib import Path
 
 import pytest
 
+import appserver
 from appserver.cli import main
 from appserver.cli.replacement import WORDS, own_command
 from appserver.master.upgrade import TAKE_OVER, TRY
 
 PYTHON = "/venv/bin/python3"
+MODULE = str(Path(appserver.__file__).with_name("__main__.py"))
 
 
 @pytest.mark.parametrize(
     ("orig_argv", "argv", "program"),
     [
-        (["python", "-m", "appserver", "a:b"], ["/x/appserver/__main__.py", "a:b"], ("-m", "appserver")),
-        (["python", "-P", "-X", "dev", "-m", "appserver"], ["/x/__main__.py"], ("-P", "-X", "dev", "-m", "appserver")),
+        (["python", "-m", "appserver", "a:b"], [MODULE, "a:b"], ("-m", "appserver")),
+        (["python", "-P", "-X", "dev", "-m", "appserver"], [MODULE], ("-P", "-X", "dev", "-m", "appserver")),
         ([PYTHON, "/venv/bin/appserver", "a:b"], ["/venv/bin/appserver", "a:b"], ("/venv/bin/appserver",)),
         (
             ["python", "-m", "appserver", "take-over", "9", "a:b"],
             ["/x/m.py", "take-over", "9", "a:b"],
             ("-m", "appserver"),
         ),
+        # It has called appserver.run, and would run the whole program once more.
+        (["python", "-m", "shop"], ["/x/shop/__main__.py"], ("-m", "appserver")),
     ],
-    ids=["module", "options of the interpreter", "console script", "for the second time"],
+    ids=["module", "options of the interpreter", "console script", "for the second time", "another module"],
 )
 def test_the_program_is_what_stands_before_the_arguments(
     monkeypatch: pytest.MonkeyPatch, orig_argv: list[str], argv: list[str], program: tuple[str, ...]
