@@ -74,4 +74,4 @@ def test_the_100_comes_behind_the_responses_before_it(site: Site) -> None:
         assert client.read(lambda: len(client.all_responses("GET", "POST")) == 2, ANSWER_WITHIN)
         assert [response.status for response in client.all_responses("GET", "POST")] == [200, 100]
         client.send(b"hello")
-        client.responses(2, "GET", "POST")
+        assert [response.status for response in client.responses(2, "GET", "POST")] == [200, 200]

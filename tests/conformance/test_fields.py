@@ -118,7 +118,7 @@ def test_an_empty_line_before_the_request_line_is_ignored(site: Site) -> None:
 def test_an_empty_line_behind_a_body_is_ignored(site: Site) -> None:
     with site.connect() as client:
         client.send(site.post(b"Content-Length: 5", body=b"hello\r\n"))
-        client.responses(1, "POST")
+        assert client.responses(1, "POST")[0].status == 200
         site.survive(client)
 
 

@@ -51,7 +51,7 @@ def test_http_1_0_connections_persist_if_asked_to_and_say_so(site: Site) -> None
         assert response.framing == "length"
         assert response.values("connection") == ["keep-alive"]
         client.send(asked)
-        client.responses(2)
+        assert [response.status for response in client.responses(2)] == [200, 200]
 
 
 @must("RFC 9112 6.1")
@@ -83,7 +83,7 @@ class TestHalfClose:
         with site.connect() as client:
             client.send(request(b"GET " + path))
             client.finish()
-            client.responses(1)
+            assert client.responses(1)[0].status == 200
 
     @should("RFC 9112 9.6")
     def test_it_gets_all_of_several_responses(self, site: Site) -> None:

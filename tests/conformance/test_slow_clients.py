@@ -43,7 +43,7 @@ def test_a_connection_that_never_sends_anything_is_closed(site: Site) -> None:
 def test_an_idle_connection_is_closed(site: Site) -> None:
     with site.connect() as client:
         client.send(site.get())
-        client.responses(1)
+        assert client.responses(1)[0].status == 200
         assert client.wait_closed(CUT_WITHIN)
         assert len(client.finals()) == 1
 
@@ -52,7 +52,7 @@ def test_an_idle_connection_is_closed(site: Site) -> None:
 def test_an_empty_line_does_not_keep_it_open(site: Site) -> None:
     with site.connect() as client:
         client.send(site.get())
-        client.responses(1)
+        assert client.responses(1)[0].status == 200
         drip(client, b"\r")
 
 
@@ -104,4 +104,4 @@ def test_a_client_that_never_reads_is_disconnected(site: Site) -> None:
 def test_a_slow_application_is_not_a_slow_client(site: Site) -> None:
     with site.connect() as client:
         client.send(request(b"GET /sleep/3.5/o"))
-        client.responses(1)
+        assert client.responses(1)[0].status == 200
