@@ -36,6 +36,7 @@ think it is. All others are answered with what this page says.
 | files | relative paths start where appserver is started |
 | WSGI | recognised, or `app.interface = "wsgi"`; a worker runs `app.threads` (8) requests at once, 1 is what gunicorn's `sync` worker does |
 | below a prefix | `app.root_path` is put in front of every path; where nothing has removed it (gunicorn's `SCRIPT_NAME`): `proxy.strips_prefix = false` |
+| behind a proxy | of `X-Forwarded-For` and its family `-Host`, `-Port` and `-Prefix` count as well, as soon as the proxy is trusted, by default on the same machine: have it set or remove each of them, or a client chooses the `Host` that your application sees (nginx passes on what is not set; `deploy/nginx.conf` sets all) |
 
 ## From Mangum
 
