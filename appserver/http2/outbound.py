@@ -136,7 +136,8 @@ class Outbound:
         if size:
             stream.queue.append(data)
             stream.queued += size
-            stream.congested = stream.queued > QUEUE_LIMIT
+            if stream.queued > QUEUE_LIMIT:
+                stream.congested = True  # until `_pump` says that it is not, whatever is sent meanwhile
         if stream.send_window > 0:
             self._take_turns(stream)
 

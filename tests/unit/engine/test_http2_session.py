@@ -457,3 +457,31 @@ class TestFlow:
             await client.data(stream, close(1000), end=True)
 
         run(scenario)
+
+    @pytest.mark.parametrize("what", ["the answer to a ping", "a ping"])
+    def test_it_does_not_wait_for_ever_if_the_server_writes_meanwhile(self, what: str) -> None:
+        sent: list[str] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.send", "bytes": bytes(90_000)})
+            sent.append("all")
+
+        async def scenario() -> None:
+            world = World(app, websocket=WebSocketSettings(ping_interval=20))
+            client = await HTTP2Client(world, window=40_000).begin()
+            client.takes_data = False
+            stream = await connect(client)
+            assert not sent
+            if what == "a ping":
+                await world.pass_time(21)
+            else:
+                await client.data(stream, frame(PING, b"there?"))
+            assert not sent
+            client.h2.increment_flow_control_window(1_000_000, stream)
+            client.h2.increment_flow_control_window(1_000_000)
+            await client.flush()
+            assert sent
+            await client.data(stream, close(1000), end=True)
+
+        run(scenario)

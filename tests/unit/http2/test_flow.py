@@ -228,6 +228,21 @@ class TestSending:
         assert client.taken() == [("writable", 1)]
         assert stream.queued <= QUEUE_LIMIT // 2
 
+    def test_it_waits_until_that_is_little_whatever_is_sent_meanwhile(self) -> None:
+        client = self.client(1, window=1000)
+        stream = client.streams[1]
+        client.connection.send_data(stream, bytes(QUEUE_LIMIT + 1001))
+        client.sent()
+        client.send(frame(WINDOW_UPDATE, 0, 1, number(1000)))
+        client.sent()
+        assert QUEUE_LIMIT // 2 < stream.queued <= QUEUE_LIMIT
+        client.connection.send_data(stream, b"little")
+        assert stream.congested
+        client.send(frame(WINDOW_UPDATE, 0, 1, number(QUEUE_LIMIT)))
+        client.sent()
+        assert client.taken() == [("writable", 1)]
+        assert not stream.congested
+
     def test_when_something_was_sent_last_is_known(self) -> None:
         client = self.client(1, window=1000)
         stream = client.streams[1]
