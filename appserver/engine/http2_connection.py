@@ -141,8 +141,9 @@ class HTTP2Connection(HTTP2Link):
     def _begin(self, stream: Stream, request: Request) -> Exchange:
         """Begin an exchange, whoever will answer it."""
         service = self._service
-        carrier = stream.carrier = StreamCarrier(service, self, stream, request)
+        carrier = StreamCarrier(service, self, stream, request)
         exchange = carrier.exchange = Exchange(carrier, request)
+        stream.carrier = carrier  # not before: other threads look at its exchange
         lifecycle.begin(service, self.peer, exchange)
         if exchange.request_id is not None:
             carrier.id_value = exchange.request_id.encode()
@@ -272,8 +273,10 @@ class HTTP2Connection(HTTP2Link):
         lifecycle.finish(self._service, exchange, phase, status, outcome)
 
     def _exchanges(self) -> list[Exchange]:
-        streams = list(self.http2.streams.values())  # one step for other threads
-        return [stream.carrier.exchange for stream in streams if isinstance(stream.carrier, StreamCarrier)]
+        streams = list(
+            self.http2.streams.values()
+        )  # one step for other threads, during whose next one a carrier may go
+        return [carrier.exchange for stream in streams if isinstance(carrier := stream.carrier, StreamCarrier)]
 
     def _pipes(self) -> list[StreamPipe]:
         streams = self.http2.streams.values()

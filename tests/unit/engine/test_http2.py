@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -243,6 +245,32 @@ class TestRequests:
             assert "pairs of bytes" in str(world.log.of("application failed")[0]["exc_info"])
 
         run(scenario)
+
+    def test_another_thread_may_look_at_what_is_served_at_any_moment(self) -> None:
+        """The threads take turns between any two calls."""
+        seen: set[int] = set()
+        errors: list[Exception] = []
+
+        async def scenario() -> None:
+            world = World(echo)
+            client = await HTTP2Client(world).begin()
+
+            def look(_frame: FrameType, _event: str, _argument: object) -> None:
+                try:
+                    seen.add(len(world.service.registry.oldest(16)))
+                except Exception as error:  # noqa: BLE001  # would go where it does not belong
+                    errors.append(error)
+
+            sys.setprofile(look)
+            try:
+                await client.get()
+                await client.reset(await client.request(method="POST", body=b"begun", end=False))
+            finally:
+                sys.setprofile(None)
+
+        run(scenario)
+        assert not errors
+        assert {0, 1} <= seen
 
 
 GET_REST = [(b":scheme", b"https"), (b":authority", b"example.org"), (b":path", b"/")]
