@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 from appserver.asgi.trio import mistakes
 from appserver.engine.admission import Overload
@@ -90,11 +91,19 @@ def report_timeout(service: Service, work: Work, error: RequestError) -> None:
     )
 
 
-def report_unrecorded(service: Service, exchange: Exchange, error: Exception) -> None:
-    """Log that the metrics or the access log could not take a request, which is a mistake of the server's."""
-    request = exchange.request
+class Recorded(Protocol):
+    """A request, or a session, as far as its record needs it."""
+
+    request: Request
+
+    def identity(self) -> dict[str, str]: ...
+
+
+def report_unrecorded(service: Service, work: Recorded, error: Exception) -> None:
+    """Log that the metrics or the access log could not take a request or a session, which is a mistake of the server's."""
+    request = work.request
     service.logger.error(
-        "request not recorded", method=request.method, path=request.path, **exchange.identity(), exc_info=error
+        "request not recorded", method=request.method, path=request.path, **work.identity(), exc_info=error
     )
 
 

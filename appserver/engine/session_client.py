@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
+from appserver.engine.failure import report_unrecorded
 from appserver.engine.link import NEVER
 from appserver.engine.pipe import Pipe
 from appserver.engine.service import Service
@@ -258,17 +259,12 @@ class ClientSide:
         service.slot.session_closed(self.number)
         self._settle()
         if service.access_log is not None:
-            received, sent = self.octets_received, self.octets_sent
-            end = SessionEnd(
-                service.clock() - self.started,
-                received,
-                sent,
-                self.messages_received,
-                self.messages_sent,
-                code,
-                outcome,
-            )
-            service.access_log.session(self.request, self.client, end, self.request_id)
+            counts = self.octets_received, self.octets_sent, self.messages_received, self.messages_sent
+            end = SessionEnd(service.clock() - self.started, *counts, code, outcome)
+            try:
+                service.access_log.session(self.request, self.client, end, self.request_id)
+            except Exception as error:  # noqa: BLE001  # costs the record, not the end of the connection (as in `lifecycle.finish`)
+                report_unrecorded(service, self, error)
 
     def _set_disconnect(self, code: int, reason: str) -> None:
         if self.disconnect is None:
@@ -286,9 +282,12 @@ class ClientSide:
             self.number = service.slot.session_opened(number)
         service.slot.request_finished(number, self.request.method, status, seconds, received, sent)
         if status != 101 and service.access_log is not None:
-            service.access_log.request(
-                self.request, self.client, status, seconds, received, sent, outcome, self.request_id
-            )
+            try:
+                service.access_log.request(
+                    self.request, self.client, status, seconds, received, sent, outcome, self.request_id
+                )
+            except Exception as error:  # noqa: BLE001  # as in `_finish`
+                report_unrecorded(service, self, error)
 
     def _settle(self) -> None:
         """Count the octets since the last time."""

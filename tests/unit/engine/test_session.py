@@ -50,6 +50,10 @@ class Talk:
     async def close(self, **more: Any) -> None:
         await self.send({"type": "websocket.close", **more})
 
+    async def receive_all(self) -> None:
+        while (await self.receive())["type"] != "websocket.disconnect":
+            pass
+
 
 def application(handler: Handler) -> ASGIApplication:
     async def run_handler(scope: Scope, receive: Receive, send: Send) -> None:
@@ -469,6 +473,26 @@ class TestMisbehaviour:
 
 
 class TestEnds:
+    @pytest.mark.parametrize("accepted", [True, False])
+    def test_what_cannot_be_recorded_costs_the_record_only(
+        self, accepted: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise RuntimeError("out of order")
+
+        async def scenario() -> None:
+            world = make(None if accepted else Talk.receive_all)
+            monkeypatch.setattr(world.access, "session", fail)
+            monkeypatch.setattr(world.access, "request", fail)
+            client = world.connect()
+            await client.send(handshake())
+            await client.vanish()
+            assert not world.service.registry.connections
+            assert (world.slot.connections, world.slot.sessions, world.slot.in_progress) == (0, 0, 0)
+            assert len(world.log.of("request not recorded")) == 1
+
+        run(scenario)
+
     @pytest.mark.parametrize(("octets", "told"), [(close(3999, "why"), (3999, "why")), (close(None), (1005, ""))])
     def test_the_application_is_told_the_clients_code_and_reason(self, octets: bytes, told: tuple[int, str]) -> None:
         async def scenario() -> None:
