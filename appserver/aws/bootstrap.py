@@ -51,6 +51,9 @@ NAME = "appserver"
 DRAIN_TIME = 0.25
 END_TIME = 0.4
 
+CANCELLATION_TURNS = 32
+"""Turns of the event loop that a cancelled invocation has in any case, to be answered for also on a machine that is busy."""
+
 EXIT_GRACE = 0.1
 """Seconds that are always left for threads and functions of atexit, however long the shutdown before has taken."""
 
@@ -177,6 +180,8 @@ class Runtime:
             for poll in self._polls:
                 if poll.invocation is not None:
                     adapter.cut_off(poll.invocation)
+            for _ in range(CANCELLATION_TURNS):
+                await asyncio.sleep(0)
             await asyncio.wait(tasks, timeout=CANCELLATION_GRACE)
         for task in tasks:
             if not task.done():

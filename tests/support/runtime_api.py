@@ -84,11 +84,6 @@ class RuntimeAPI:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    @property
-    def waiting(self) -> int:
-        """How many invocations nobody has taken yet."""
-        return len(self._waiting)
-
     def send(self, event: Any, *, timeout: float = 30.0, **headers: Any) -> Outcome:
         """Have an invocation taken; its function has `timeout` seconds. `headers` are further ones, with underscores."""
         self._number += 1
