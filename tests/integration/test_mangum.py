@@ -92,6 +92,7 @@ EXPECTED: dict[str, dict[str, tuple[Any, Any]]] = {
     "balancer multiple": {
         "statusDescription": ("201 Created", None),
         "seen.query": ("myKey=val1&myKey=val%202", "myKey=val1&myKey=val+2"),
+        "seen.headers": (..., ...),  # cookies in one field
     },
     "edge": {
         "status": ("201", 201),
