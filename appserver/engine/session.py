@@ -191,7 +191,7 @@ class Session(ClientSide):
             self._report(None, "returned without answering: send websocket.accept or websocket.close")
         elif phase == DENYING:
             self._report(None, "returned without completing its response: send websocket.http.response.body")
-        if phase == CONNECTING:
+        if phase == CONNECTING or (phase == DENYING and not self._pipe.on_wire):
             cancelled = is_cut_off(self._service, error, over=False)
             self._answer(refusal.application_cancelled() if cancelled else refusal.application_failed(), "error")
         elif phase == DENYING:

@@ -193,6 +193,21 @@ class TestHandshake:
 
         run(scenario)
 
+    def test_a_denial_that_is_not_complete_is_answered_500_if_nothing_of_it_has_left(self) -> None:
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "websocket.http.response.start", "status": 401, "headers": []})
+            raise RuntimeError
+
+        async def scenario() -> None:
+            world = World(app)
+            client = await HTTP2Client(world).begin()
+            stream = await connect(client)
+            assert client.answers[stream].status == 500
+            assert len(world.log.of("application failed")) == 1
+            assert not world.service.registry.sessions
+
+        run(scenario)
+
 
 class TestEnds:
     def test_a_reset_ends_the_session(self) -> None:
