@@ -56,6 +56,7 @@ def _check_application(configuration: Configuration) -> None:
     application comes back.
     """
     from appserver.master.configuration import python
+    from appserver.worker.check import IMPORTED
 
     settings = configuration.settings
     environment = configuration.environment()
@@ -75,7 +76,9 @@ def _check_application(configuration: Configuration) -> None:
         )
     if child.returncode == SettingsError.exit_code:
         raise UsageError("the logging of the application cannot be set up")
-    if child.returncode:
+    if child.returncode == 0:
+        raise ApplicationImportError(f"importing {settings.app.target} ended its process with exit code 0")
+    if child.returncode != IMPORTED:
         raise ApplicationImportError(f"{settings.app.target} cannot be imported (exit code {child.returncode})")
 
 

@@ -1,6 +1,6 @@
 """Import the application as a worker would: `python -m appserver.worker.check`, with the settings as JSON on standard input.
 
-Exit code 0, or 4 and the reason with the application's traceback on standard error. A process of its own, because
+Exit code `IMPORTED`, or 4 and the reason with the application's traceback on standard error. A process of its own, because
 importing somebody's code may do anything; standard output is left to that code.
 """
 
@@ -16,6 +16,9 @@ from appserver.settings import Settings
 from appserver.telemetry.log_config import LogConfig, application_logging
 from appserver.worker import privileges
 from appserver.worker.process import loop_factory
+
+IMPORTED = 99
+"""The exit code of success. Not 0: code that ends its process while it is imported, `os._exit(0)`, would pass for it."""
 
 
 def main() -> int:
@@ -34,7 +37,7 @@ def main() -> int:
             print(error.traceback.rstrip(), file=sys.stderr)
         print(error, file=sys.stderr)
         return error.exit_code
-    return 0
+    return IMPORTED
 
 
 if __name__ == "__main__":

@@ -239,6 +239,13 @@ class TestCheckOfAnApplication:
             "appserver: importing example:app ended its process with signal 9\n",
         )
 
+    def test_one_that_ends_its_process_with_exit_code_0_has_not_been_imported(self, tmp_path: Path) -> None:
+        run = self.check(tmp_path, "import os\nos._exit(0)")
+        assert (run.returncode, run.stderr) == (
+            4,
+            "appserver: importing example:app ended its process with exit code 0\n",
+        )
+
     def test_one_that_hangs_is_ended_at_boot_timeout(self, tmp_path: Path) -> None:
         run = self.check(tmp_path, "import time\ntime.sleep(600)", "--set", "workers.boot_timeout=1")
         assert (run.returncode, run.stderr) == (
