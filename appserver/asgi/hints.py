@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 
 from appserver.asgi.interfaces import argument_counts, detect, is_async
+from appserver.asgi.tracebacks import examine
 
 _MAX_NAMES = 8
 
@@ -109,7 +110,8 @@ def applications(module: ModuleType, name: str = "app", prefix: str = "") -> lis
 
 def circular_import(error: BaseException) -> list[str]:
     """Show the circle if `error` comes from modules that import each other, else nothing."""
-    if "circular import" not in str(error):
+    # Not `str(error)`: that is a method of the application, and may fail itself.
+    if not any("circular import" in line for line in examine(error).format_exception_only()):
         return []
     modules: list[str] = []
     for frame, _ in traceback.walk_tb(error.__traceback__):

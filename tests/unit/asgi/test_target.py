@@ -279,6 +279,12 @@ class TestModulesThatImportEachOther:
         project.write("models.py", "raise AttributeError('circular import, says the framework')\n")
         assert lines(project, "main:app")[1] == "these modules import each other: main → models"
 
+    def test_an_exception_that_has_no_text_is_the_applications_all_the_same(self, project: Project) -> None:
+        text = "class Silent(Exception):\n    def __str__(self):\n        raise ValueError('broken')\n"
+        project.write("main.py", f"{text}\nraise Silent\n")
+        [problem] = lines(project, "main:app")
+        assert problem == 'module "main" cannot be imported: main.Silent: <exception str() failed>'
+
 
 def test_a_name_that_python_itself_uses_is_explained_in_a_fresh_interpreter(tmp_path: Path) -> None:
     (tmp_path / "asyncio.py").write_text(APPLICATION)
