@@ -81,6 +81,9 @@ class Parser(argparse.ArgumentParser):
         flags = [argument.partition("=")[0] for argument in unknown if argument.startswith("-")]
         lines, is_foreign = [], False
         for flag in dict.fromkeys(flags) or unknown[:1]:
+            if flag in self._option_string_actions:
+                lines.append(f'{flag} stands behind "--", where nothing is an option: write it in front of that')
+                continue
             foreign = peers.answer(flag) if self.answers_foreign_options else None
             is_foreign |= foreign is not None
             near = difflib.get_close_matches(flag, self._option_string_actions, n=1)

@@ -396,6 +396,12 @@ def test_a_path_without_a_character_names_no_file(arguments: list[str], capsys: 
     assert "expected the name of a file or a directory, not an empty text" in capsys.readouterr().err
 
 
+def test_an_option_behind_two_dashes_is_told_where_to_stand(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["scale", "--", "-5", "--config", "server.toml"]) == 2
+    expected = 'appserver: --config stands behind "--", where nothing is an option: write it in front of that\n'
+    assert capsys.readouterr().err == expected
+
+
 class TestFromAProgram:
     def test_sections_are_the_settings(self, master: FakeMaster) -> None:
         assert appserver.run("a:b", bind=["127.0.0.1:1"], workers=3, http={"max_headers": 7}) == 0
