@@ -32,7 +32,6 @@ HIGH_WATER = 64 * 1024
 MAX_PIECES = 1024
 """Pieces that sendmsg(2) takes in one call: IOV_MAX of Linux."""
 
-
 _FLAGS: Final = socket.MSG_NOSIGNAL | socket.MSG_DONTWAIT  # which spares a call to make the socket non-blocking
 
 

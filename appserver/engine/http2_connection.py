@@ -273,9 +273,8 @@ class HTTP2Connection(HTTP2Link):
         lifecycle.finish(self._service, exchange, phase, status, outcome)
 
     def _exchanges(self) -> list[Exchange]:
-        streams = list(
-            self.http2.streams.values()
-        )  # one step for other threads, during whose next one a carrier may go
+        # Other threads ask for it: making the list is one step for them, and behind that a carrier may go at any moment.
+        streams = list(self.http2.streams.values())
         return [carrier.exchange for stream in streams if isinstance(carrier := stream.carrier, StreamCarrier)]
 
     def _pipes(self) -> list[StreamPipe]:
