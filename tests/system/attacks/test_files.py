@@ -127,7 +127,7 @@ def test_log_files_never_give_away_what_a_link_leads_to(scene: Scene) -> None:
     log.unlink(missing_ok=True)
     with scene.server(settings), Attacker(SWAP_LOGS, log, scene.secret, preparation=PREPARATION) as at_reopening:
         for _ in range(ROUNDS):
-            assert scene.command("/reopen-logs") == 200
+            assert scene.command("/reopen-logs") in (200, 409)  # it fails where it finds the link
     scene.check()
     print(f"{STARTS} starts, {served} of them served, under {at_starts.attempts} swaps: {at_starts.successes} won")
     print(f"{ROUNDS} times reopened under {at_reopening.attempts} swaps: {at_reopening.successes} won")
