@@ -16,10 +16,19 @@ Owns the walk, the rules of what is refused, and every change of an owner or a m
 from __future__ import annotations
 
 from appserver.files.directory import Directory, Place, UnsafeFileError, find, outsider, user_name
-from appserver.files.regular import make_directory, open_existing, open_to_append, read, read_small, remove, replace
+from appserver.files.regular import (
+    make_directory,
+    open_existing,
+    open_to_append,
+    read,
+    read_input,
+    read_small,
+    remove,
+    replace,
+)
 from appserver.files.sockets import Access, FileIdentity, bind_socket, change_socket, identify, remove_socket
 
 __all__ = [
     "Access", "Directory", "FileIdentity", "Place", "UnsafeFileError", "bind_socket", "change_socket", "find", "identify", "make_directory",
-    "open_existing", "open_to_append", "outsider", "read", "read_small", "remove", "remove_socket", "replace", "user_name",
+    "open_existing", "open_to_append", "outsider", "read", "read_input", "read_small", "remove", "remove_socket", "replace", "user_name",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Regular files: opened for appending, replaced, read, removed."""
+"""Regular files: opened for appending, replaced, read, removed; and pipes in their place, to be read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import contextlib
 import errno
 import os
 import secrets
+import select
 import stat
+import time
 from pathlib import Path
 
 from appserver.files.directory import Place, UnsafeFileError, find, symbolic_link, trusted, user_name
@@ -17,6 +19,9 @@ _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK | os.O_NOFOLLOW
 _CREATE = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 _LOG_MODE = 0o640
 _ATTEMPTS = 10
+
+PATIENCE = 10.0
+"""Seconds in which a pipe has to be read to its end: whoever reads does nothing else meanwhile."""
 
 
 def open_to_append(path: Path, uid: int = -1, gid: int = -1) -> int:
@@ -118,14 +123,40 @@ def read(path: Path, limit: int) -> bytes:
         try:
             if not place.is_descriptor:
                 _check(place, os.fstat(fd), -1, -1, reading=True)
-            os.set_blocking(fd, True)  # a FIFO or a pipe, where that is what the operator wants
-            with open(fd, "rb", closefd=False) as file:
-                content = file.read(limit + 1)
+            return _read_to_end(fd, path, limit)
         finally:
             os.close(fd)
-    if len(content) > limit:
-        raise OSError(errno.EFBIG, f"it is larger than {limit} bytes", str(path))
-    return content
+
+
+def read_input(path: Path, limit: int) -> bytes:
+    """Read what the operator names, whoever can write beside it: a file, a pipe, a device.
+
+    Raises OSError, also if it is longer than `limit` bytes, or does not end within `PATIENCE`.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+    try:
+        return _read_to_end(fd, path, limit)
+    finally:
+        os.close(fd)
+
+
+def _read_to_end(fd: int, path: Path, limit: int) -> bytes:
+    """Read a descriptor that does not block, but wait for a pipe that is still being written into, or will be."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    deadline = time.monotonic() + PATIENCE
+    content = bytearray()
+    while len(content) <= limit:
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise OSError(errno.ETIMEDOUT, f"it has not come to its end within {PATIENCE:g} s", str(path))
+        try:
+            data = os.read(fd, min(limit + 1 - len(content), 65536))
+        except BlockingIOError:  # somebody else has read it
+            continue
+        if not data:
+            return bytes(content)
+        content += data
+    raise OSError(errno.EFBIG, f"it is larger than {limit} bytes", str(path))
 
 
 def read_small(path: Path, limit: int) -> bytes:

@@ -21,6 +21,7 @@ from typing import Any, Literal
 from pydantic_settings import EnvSettingsSource, InitSettingsSource, SettingsError, TomlConfigSettingsSource
 
 from appserver.errors import Problem
+from appserver.files import read_input
 from appserver.files.kinds import is_directory, is_regular
 from appserver.settings import keys
 from appserver.settings.model import Settings
@@ -32,6 +33,9 @@ CONFIG_VARIABLE = "APPSERVER_CONFIG"
 
 SECRETS_VARIABLE = "APPSERVER_SECRETS_DIR"
 """The environment variable that names the directories of secrets (with ":" between them)."""
+
+MAX_SIZE = 1024 * 1024
+"""Bytes of a settings file, and of a secret: more is another file, or has no end."""
 
 _DOCKER_SECRETS = "/run/secrets"
 # The last one asks for a compiled build; whoever builds may go on to run the server in the same shell.
@@ -94,15 +98,16 @@ class FileSource(TomlConfigSettingsSource):
         self.origin = Origin("file", str(path))
         self.problems: list[Problem] = []
         self.is_readable = True
-        # The library passes over what is no regular file: a pipe is read here, anything else gets its problem.
+        # The library passes over what is no regular file, and reads one of any size: a pipe is read here, anything else gets its problem.
         # Absolute, so that a "~" in front is the name of a directory, as in every other path of appserver.
-        super().__init__(Settings, toml_file=path.absolute() if is_regular(path) else None)
+        usual = is_regular(path) and path.stat().st_size <= MAX_SIZE
+        super().__init__(Settings, toml_file=path.absolute() if usual else None)
         document = self.toml_data if self.toml_file_path else self._read_file(path)
         self.values = _known_sections(document, self.origin, self.problems)
 
     def _read_file(self, path: Any) -> dict[str, Any]:
         try:
-            return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+            return tomllib.loads(read_input(path, MAX_SIZE).decode("utf-8-sig"))
         except FileNotFoundError:
             problem = "no such file"
         except IsADirectoryError:
@@ -271,7 +276,7 @@ def _secret(path: Path, problems: list[Problem]) -> Iterator[Source]:
         return
     try:
         # Editors and `echo` end a file with a line break that is no part of the secret.
-        text = path.read_text(encoding="utf-8").rstrip("\r\n")
+        text = read_input(path, MAX_SIZE).decode().rstrip("\r\n")
     except UnicodeDecodeError:
         problems.append(Problem(str(path), name, "", "not UTF-8; expected text"))
     except OSError as error:

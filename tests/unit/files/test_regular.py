@@ -7,6 +7,7 @@ import shutil
 import socket
 import stat
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from appserver.files import (
     open_existing,
     open_to_append,
     read,
+    read_input,
     read_small,
     remove,
     replace,
@@ -276,6 +278,35 @@ class TestReadingForOthers:
         os.close(writer)
         assert read(Path(f"/dev/fd/{reader}"), 100) == b"NAME=value\n"
         os.close(reader)
+
+    def test_one_that_is_written_into_late_is_waited_for(self, tmp_path: Path) -> None:
+        fifo = tmp_path / "fifo"
+        os.mkfifo(fifo)
+
+        def write() -> None:
+            with fifo.open("wb", buffering=0) as pipe:  # once there is a reader
+                pipe.write(b"NAME=")
+                pipe.write(b"value\n")
+
+        with ThreadPoolExecutor() as pool:
+            written = pool.submit(write)
+            assert read(fifo, 100) == b"NAME=value\n"
+            written.result()
+
+    @pytest.mark.parametrize("reading", [read, read_input])
+    def test_one_that_does_not_end_is_given_up(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reading: Callable[[Path, int], bytes]
+    ) -> None:
+        monkeypatch.setattr("appserver.files.regular.PATIENCE", 0.01)
+        fifo = tmp_path / "fifo"
+        os.mkfifo(fifo)
+        with pytest.raises(OSError, match=r"not come to its end within 0\.01 s"):
+            reading(fifo, 100)
+        writer = os.open(fifo, os.O_RDWR)
+        os.write(writer, b"half")
+        with pytest.raises(OSError, match=r"not come to its end within 0\.01 s"):
+            reading(fifo, 100)
+        os.close(writer)
 
     @needs_root
     def test_a_file_of_the_other_users_own_is_read(self, theirs: Path) -> None:

@@ -65,6 +65,27 @@ class TestFile:
         finally:
             os.close(read)
 
+    def test_a_pipe_that_nobody_writes_into_is_not_waited_for_for_ever(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("appserver.files.regular.PATIENCE", 0.01)
+        os.mkfifo(tmp_path / "server.toml")
+        source = FileSource(tmp_path / "server.toml")
+        assert not source.is_readable
+        assert "it has not come to its end within 0.01 s" in str(source.problems[0])
+
+    @pytest.mark.parametrize("kind", ["device", "sparse file"])
+    def test_what_has_no_end_is_not_read_to_it(self, tmp_path: Path, kind: str) -> None:
+        path = tmp_path / "server.toml"
+        if kind == "device":
+            path.symlink_to("/dev/zero")
+        else:
+            path.touch()
+            os.truncate(path, 1024**4)
+        source = FileSource(path)
+        assert not source.is_readable
+        assert "it is larger than 1048576 bytes" in str(source.problems[0])
+
     def test_a_tilde_is_no_home_directory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         Path("~nobody-at-all").mkdir()
