@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from appserver.telemetry.logs import get_logger
+from appserver.telemetry.task_stacks import threads_waited_for
 
 
 def end_within(limit: float, code: int, farewell: Callable[[], None]) -> None:
@@ -26,22 +27,9 @@ def _watch(limit: float, code: int, farewell: Callable[[], None]) -> None:
     get_logger("appserver.lambda").warning(
         "exit cut off",
         reason="Lambda kills the process half a second after SIGTERM, and threads or functions of atexit had not ended",
-        threads=_threads(),
+        threads=threads_waited_for(),
     )
     with contextlib.suppress(Exception):
         sys.stdout.flush()
     farewell()
     os._exit(code)
-
-
-def _threads() -> list[str]:
-    """The threads that the interpreter waits for, each with the line at which it is."""
-    frames = sys._current_frames()
-    found = []
-    for thread in threading.enumerate():
-        if thread.daemon or thread is threading.main_thread():
-            continue
-        frame = frames.get(thread.ident or 0)
-        place = "" if frame is None else f" in {frame.f_code.co_qualname}, {frame.f_code.co_filename}:{frame.f_lineno}"
-        found.append(thread.name + place)
-    return found

@@ -121,7 +121,7 @@ class Link(asyncio.Protocol):
         return waiting + int(unacknowledged)
 
     def connected(self) -> int:
-        """What poll(2) says of the client: POLLERR if it has reset the connection, POLLRDHUP if it has closed its side.
+        """The events of poll(2) for the client: POLLERR if it has reset the connection, POLLRDHUP if it has closed its side.
 
         That shows also while nothing is read. But what it has sent before may still be there to be read.
         """

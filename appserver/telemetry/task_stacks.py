@@ -1,4 +1,4 @@
-"""Where asyncio tasks stand, as text.
+"""Where asyncio tasks and threads stand, as text.
 
 `Task.get_stack` shows no more of a waiting task than its outermost coroutine; which `await` it is that does not return
 lies further in, along the chain of what each coroutine waits for.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from types import FrameType
@@ -62,3 +63,16 @@ def _thread_frames(innermost: FrameType | None) -> list[FrameType]:
 def _first(value: object, *names: str) -> object:
     """The attribute that coroutines, generators or asynchronous generators have under one of these names."""
     return next((found for name in names if (found := getattr(value, name, None)) is not None), None)
+
+
+def threads_waited_for() -> list[str]:
+    """The threads that the interpreter waits for at its end, each with the line at which it is."""
+    frames = sys._current_frames()
+    found = []
+    for thread in threading.enumerate():
+        if thread.daemon or thread is threading.main_thread():
+            continue
+        frame = frames.get(thread.ident or 0)
+        place = "" if frame is None else f" in {frame.f_code.co_qualname}, {frame.f_code.co_filename}:{frame.f_lineno}"
+        found.append(thread.name + place)
+    return found

@@ -24,6 +24,7 @@ import weakref
 from collections.abc import Callable
 
 from appserver.telemetry.logs import get_logger
+from appserver.telemetry.task_stacks import threads_waited_for
 from appserver.worker.files import close_open_files, flush_streams, remove_temporary_files
 
 # Time that is always left for the end, in seconds, however long the drain before it has taken.
@@ -82,7 +83,7 @@ class Ending:
             "exit cut off",
             reason=f"took longer than what was left of workers.graceful_timeout ({limit:.1f} s)",
             step=self._step,
-            threads=_threads(),
+            threads=threads_waited_for(),
             children=[f"{child.name} (pid {child.pid})" for child in children],
             stack="".join(traceback.format_stack(sys._current_frames()[threading.main_thread().ident or 0])),
         )
@@ -103,19 +104,6 @@ def run_exit_functions() -> None:
     """Do the least that an application may count on at the end of any program, in a process that ends otherwise."""
     atexit._run_exitfuncs()
     flush_streams()
-
-
-def _threads() -> list[str]:
-    """The threads that are waited for, each with the line at which it is."""
-    frames = sys._current_frames()
-    found = []
-    for thread in threading.enumerate():
-        if thread.daemon or thread is threading.main_thread():
-            continue
-        frame = frames.get(thread.ident or 0)
-        place = "" if frame is None else f" in {frame.f_code.co_qualname}, {frame.f_code.co_filename}:{frame.f_lineno}"
-        found.append(thread.name + place)
-    return found
 
 
 def _end_children(children: list[multiprocessing.process.BaseProcess]) -> None:

@@ -10,7 +10,7 @@ from appserver.aws.events.kind import MAX_ANSWER, Options
 from appserver.aws.events.request import InvocationRequest, make_request, many, read_body, table
 from appserver.http.fields import Fields
 
-# What becomes of each character of ASCII in the query of a form.
+# Each character of ASCII, and what the query of a form has in its place.
 _ENCODED = [quote_plus(chr(code)) for code in range(128)]
 
 
