@@ -17,7 +17,7 @@ from appserver.engine.listener import Listener
 from appserver.errors import SettingsError
 from appserver.inprocess import arguments
 from appserver.inprocess.serving import Serving
-from appserver.master import listeners
+from appserver.master import binding, listeners
 from appserver.master.activation import Activation
 from appserver.master.certificates import Certificates
 from appserver.settings import (
@@ -240,14 +240,14 @@ def _load(
     return loaded
 
 
-def _bind_all(loaded: Loaded) -> list[tuple[listeners.BoundListener, ListenerSettings]]:
-    bound: list[tuple[listeners.BoundListener, ListenerSettings]] = []
-    activation = listeners.NOTHING_PASSED
+def _bind_all(loaded: Loaded) -> list[tuple[binding.BoundListener, ListenerSettings]]:
+    bound: list[tuple[binding.BoundListener, ListenerSettings]] = []
+    activation = binding.NOTHING_PASSED
     if any(isinstance(listener.bind, SystemdAddress) for listener in loaded.settings.listeners):
         activation = Activation.of(os.environ, os.getpid())
     try:
         for listener in loaded.settings.listeners:
-            for one in listeners.bind(listener, activation):
+            for one in binding.bind(listener, activation):
                 bound.append((one, listener))
                 one.adjust(listener)
                 one.socket.setblocking(False)

@@ -131,7 +131,8 @@ class Master:
         self._handling = True
         try:
             while self._events:
-                self._handle(self._events.popleft())
+                event = self._processes.hear(self._events.popleft())
+                self._perform_all(self._supervisor.handle(event, time.monotonic()))
         except Exception:  # noqa: BLE001
             # The supervisor's picture of the processes may be wrong now. Without a master the workers finish what they
             # are serving and go; whoever has started this program starts it anew.
@@ -147,9 +148,6 @@ class Master:
         """During a stop, refuse new connections as soon as no worker takes any from the backlog."""
         if self._supervisor.state == "stopping" and not self._processes.accepts():
             self._listeners.refuse()
-
-    def _handle(self, event: Event) -> None:
-        self._perform_all(self._supervisor.handle(self._processes.hear(event), time.monotonic()))
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -173,10 +171,11 @@ class Master:
     @_perform.register
     def _(self, action: SpawnZygote) -> None:
         """Start a zygote; one of a new generation is made from the settings last accepted."""
+        anew = action.generation not in self._configurations.generations()
         configuration = self._configurations.of_generation(action.generation)
-        grants = self._listeners.grants(configuration.settings.listeners)
-        environment = self._application_metrics.environment(configuration.settings)
-        self._processes.spawn_zygote(action.generation, configuration, self._scoreboard, grants, environment)
+        grants = partial(self._listeners.grants, configuration.settings.listeners, anew=anew)
+        more = self._application_metrics.environment(configuration.settings)
+        self._processes.spawn_zygote(action.generation, configuration, self._scoreboard, grants, more)
 
     @_perform.register
     def _(self, action: StopZygote) -> None:
@@ -224,9 +223,11 @@ class Master:
         """Settle what is serving now, and let go of the listeners that nobody is to serve any more."""
         self._scoreboard.reload_finished(action.result)
         if action.generation is None or action.result == "rolled_back":
+            self._listeners.give_back()
             self._configurations.take_back(action.generation)
             self._restore()
         else:
+            self._listeners.settle()
             self._configurations.adopt(action.generation)
             self._belongings.give(self._configurations.serving.settings)
             self._output.apply(self._configurations.serving.settings)

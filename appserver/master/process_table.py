@@ -144,21 +144,24 @@ class ProcessTable:
         generation: int,
         configuration: Configuration,
         scoreboard: Scoreboard,
-        listeners: tuple[ListenerGrant, ...],
+        listeners: Callable[[], tuple[ListenerGrant, ...]],
         environment: Mapping[str, str],
     ) -> None:
-        """Start a zygote; `environment` goes on top of what the configuration says."""
+        """Start a zygote; `environment` goes on top of what the configuration says.
+
+        `listeners` may raise ListenerError.
+        """
         tls = None if configuration.certificates is None else configuration.certificates.material.dump()
-        boot = ZygoteBoot(
-            master=os.getpid(),
-            generation=generation,
-            settings=configuration.settings.model_dump_json(),
-            scoreboard=scoreboard.fd,
-            listeners=listeners,
-            tls=tls,
-            layout=scoreboard.described,
-        )
         try:
+            boot = ZygoteBoot(
+                master=os.getpid(),
+                generation=generation,
+                settings=configuration.settings.model_dump_json(),
+                scoreboard=scoreboard.fd,
+                listeners=listeners(),
+                tls=tls,
+                layout=scoreboard.described,
+            )
             self._zygotes[generation] = ZygoteHandle.start(
                 boot, {**configuration.environment(), **environment}, self._claim, self._loop, self._post
             )

@@ -134,6 +134,33 @@ class TestUnixSocket:
 
 
 class TestReload:
+    def test_a_socket_file_that_somebody_has_removed_is_made_anew(
+        self, start_server: StartServer, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "app.sock"
+        server = start_server({"listeners": [{"bind": f"unix:{path}"}], "workers": {"count": 2}})
+        path.unlink()
+        good = (server.directory / "application.py").read_text()
+        server.write("application.py", "raise RuntimeError('no')\n")
+        assert server.reload()["result"] == "rolled_back"
+        eventually(lambda: not path.exists(), "nobody is to wait in a backlog that no worker looks into")
+        server.write("application.py", good)
+        assert server.reload()["result"] == "ok"
+        assert server.request("/").text == "hello"
+
+    def test_a_socket_file_that_cannot_be_made_anew_fails_the_reload(
+        self, start_server: StartServer, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "app.sock"
+        server = start_server({"listeners": [{"bind": "127.0.0.1:0"}, {"bind": f"unix:{path}"}]})
+        path.unlink()
+        path.write_text("precious")
+        outcome = server.reload()
+        assert outcome["result"] == "rolled_back"
+        assert "no socket is in the way" in outcome["reason"]
+        assert path.read_text() == "precious"
+        assert server.request("/").text == "hello"
+
     @pytest.mark.long
     def test_what_is_removed_refuses_although_a_worker_still_holds_it(
         self, start_server: StartServer, tmp_path: Path

@@ -14,8 +14,8 @@ from appserver.errors import ListenerError
 from appserver.master.admin.application import AdminApplication, Control
 from appserver.master.admin.credentials import CredentialSocket, denial
 from appserver.master.admin.operations import Operations, Watching
+from appserver.master.binding import BoundListener, bind
 from appserver.master.handover import AdminListenerRecord
-from appserver.master.listeners import BoundListener, bind
 from appserver.settings import (
     Address,
     AdminSettings,

@@ -156,14 +156,53 @@ class TestUnix:
         (tmp_path / "app.sock").unlink()
         listeners.close()
 
-    def test_a_reload_tells_of_a_file_that_is_gone(self, listeners: ListenerSet, tmp_path: Path, log: Log) -> None:
+    def test_one_whose_file_is_gone_is_made_anew_for_a_new_generation(
+        self, listeners: ListenerSet, tmp_path: Path, log: Log
+    ) -> None:
+        settings = wanted(f"unix:{tmp_path}/app.sock", mode="0600")
+        listeners.add(settings)
+        [before] = listeners.grants(settings)
+        listeners.renew(settings)
+        assert listeners.grants(settings) == (before,), "it is not lost"
+        (tmp_path / "app.sock").unlink()
+        listeners.renew(settings)
+        [after] = listeners.grants(settings)
+        assert after.fd != before.fd
+        os.fstat(before.fd)  # the generation that serves may start another zygote with it
+        listeners.settle()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(before.fd)
+        connect(f"unix:{tmp_path}/app.sock").close()
+        assert stat.S_IMODE((tmp_path / "app.sock").stat().st_mode) == 0o600
+        assert [record["event"] for record in log() if record["level"] == "warning"] == ["socket file lost"]
+
+    def test_the_new_one_goes_where_the_new_generation_does_not_come(
+        self, listeners: ListenerSet, tmp_path: Path, log: Log
+    ) -> None:
         settings = wanted(f"unix:{tmp_path}/app.sock")
         listeners.add(settings)
-        listeners.add(settings)
-        assert not [record for record in log() if record["level"] == "error"]
+        before = listeners.grants(settings)
         (tmp_path / "app.sock").unlink()
+        listeners.renew(settings)
+        listeners.give_back()
+        assert listeners.grants(settings) == before
+        assert not (tmp_path / "app.sock").exists(), "nobody would accept there"
+        assert (log()[-1]["event"], log()[-1]["level"]) == ("socket file lost", "error")
+        listeners.renew(settings)
+        connect(f"unix:{tmp_path}/app.sock").close()
+
+    def test_one_that_cannot_be_made_anew_is_an_error(self, listeners: ListenerSet, tmp_path: Path) -> None:
+        settings = wanted(f"unix:{tmp_path}/first.sock", f"unix:{tmp_path}/second.sock")
         listeners.add(settings)
-        assert log()[-1]["event"] == "socket file lost"
+        before = listeners.grants(settings)
+        for name in ("first.sock", "second.sock"):
+            (tmp_path / name).unlink()
+        (tmp_path / "second.sock").write_text("precious")
+        with pytest.raises(ListenerError, match="no socket is in the way"):
+            listeners.renew(settings)
+        listeners.give_back()
+        assert listeners.grants(settings) == before
+        assert (tmp_path / "second.sock").read_text() == "precious"
 
     def test_an_abstract_one_has_no_file(self, listeners: ListenerSet) -> None:
         settings = wanted(f"unix:@appserver-test-{os.getpid()}")

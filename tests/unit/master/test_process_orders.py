@@ -58,7 +58,7 @@ class Scene:
         self.stage.events.append(self.table.hear(event))
 
     def zygote(self, generation: int = 1) -> None:
-        self.table.spawn_zygote(generation, CONFIGURATION, self.board, (), {})
+        self.table.spawn_zygote(generation, CONFIGURATION, self.board, tuple, {})
 
     def worker(self, number: int, generation: int = 1) -> FarWorker:
         """A worker that has been forked, and not been reported."""
