@@ -106,14 +106,13 @@ class CertificateWatch:
         for certificates in self._in_use():
             before = certificates.material
             try:
-                changed = certificates.settings.check_interval > 0 and certificates.read_again()
-            except SettingsError as error:
+                if certificates.settings.check_interval > 0 and certificates.read_again():
+                    self._spread(certificates, before)
+            except (SettingsError, OSError) as error:  # OSError: this process has no descriptor left
+                certificates.material = before
                 complaints[id(certificates)] = str(error)
                 if self._complaints.get(id(certificates)) != str(error):
                     self._log.error("certificates not renewed", reason=str(error), advice="those in use are kept")
-                continue
-            if changed:
-                self._spread(certificates, before)
         self._complaints = complaints
 
     def _spread(self, certificates: Certificates, before: Material) -> None:

@@ -214,13 +214,14 @@ class ProcessTable:
 
     def renew_tls(self, generation: int, material: Material) -> None:
         """Have the zygote and the workers of a generation use other certificates."""
-        file = write_file("appserver-tls", material.dump())
+        text = material.dump()
+        order, file = RenewTLS.of(text), write_file("appserver-tls", text)
         try:
             if zygote := self._zygotes.get(generation):
-                zygote.tell(RenewTLS(), [file])
+                zygote.tell(order, [file])
             for worker in self._workers.values():
                 if worker.generation == generation:
-                    worker.tell(RenewTLS(), [file])
+                    worker.tell(order, [file])
         finally:
             os.close(file)
 

@@ -5,7 +5,7 @@ one side is the end-of-file of the other. That end-of-file is the lifeline: only
 so a zygote or worker that reads end-of-file knows that the master is gone.
 
     master → zygote    `Fork` (with two descriptors: the worker's channel, and a file for its stacks), `ReopenLogs`,
-                       `RenewTLS` (with a descriptor: the file to read)
+                       `RenewTLS` (with a descriptor: a file to read, for what is too long for a message)
     zygote → master    `Imported`, `PreloadGivenUp` or `BootFailed`, then `Forked` or `ForkRefused` for each `Fork`
     master → worker    `Drain`, `ReopenLogs`, `ReportTasks` (with a descriptor: the file to write into), `RenewTLS` (as above)
     worker → master    `Ready` or `BootFailed`; `TasksReported` for each `ReportTasks`; `StoppedAccepting` in a drain
@@ -44,9 +44,10 @@ WITHOUT_PRELOAD = "--without-preload"
 STACKS_SIGNAL = signal.SIGRTMIN + 5
 
 # A datagram has to fit into the socket's send buffer, about 208 KiB by default. The longest message is a `BootFailed`; a
-# character of its texts takes up to six octets as JSON.
+# character of its texts takes up to six octets as JSON. One of a text that is JSON already takes up to two.
 MAX_MESSAGE_SIZE = 128 * 1024
 MAX_SUMMARY_LENGTH = 2 * 1024
+MAX_TEXT_LENGTH = 48 * 1024
 MAX_TRACEBACK_LENGTH = 16 * 1024
 
 
@@ -113,7 +114,24 @@ class ReportTasks:
 
 @dataclass(frozen=True, slots=True)
 class RenewTLS:
-    """Use the certificates in the file that comes with it (`Material`, as JSON) from the next connection on."""
+    """Use other certificates from the next connection on: `material` (as JSON), or what is in the file that comes with it.
+
+    The kernel drops a descriptor for which the receiver has no room, and says nothing to the sender (unix(7)). So the file is for
+    a material that is too long, and for a receiver of an older version.
+    """
+
+    material: str = ""
+
+    @classmethod
+    def of(cls, material: str) -> RenewTLS:
+        return cls(material if len(material) <= MAX_TEXT_LENGTH else "")
+
+    def read(self, fds: Sequence[int]) -> str:
+        """Return the material, and close the descriptors that came with it; empty if it has not arrived."""
+        try:
+            return self.material or (read_file(os.dup(fds[0])) if fds else "")
+        finally:
+            close_all(fds)
 
 
 @dataclass(frozen=True, slots=True)

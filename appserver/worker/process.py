@@ -35,8 +35,9 @@ from appserver.telemetry.logs import get_logger
 from appserver.telemetry.scoreboard import Scoreboard, WorkerState
 from appserver.telemetry.task_stacks import describe_tasks
 from appserver.titles import call_worker
-from appserver.tls import Material, ServerTLS
+from appserver.tls import ServerTLS
 from appserver.worker.children import Guard
+from appserver.worker.descriptors import Reserve
 from appserver.worker.ending import EXIT_GRACE, Ending
 from appserver.worker.failure import describe_bug, describe_failure
 from appserver.worker.instruments import Instruments
@@ -46,6 +47,7 @@ from appserver.worker.messages import (
     Channel,
     Drain,
     Fork,
+    Message,
     Ready,
     RenewTLS,
     ReopenLogs,
@@ -53,10 +55,10 @@ from appserver.worker.messages import (
     StoppedAccepting,
     TasksReported,
     ZygoteBoot,
-    read_file,
 )
 from appserver.worker.obstacles import Descriptors, shared_state
 from appserver.worker.orphans import shut_down, when_exited
+from appserver.worker.renewal import Renewal
 
 # When nobody can connect any more, clients in the middle of a TCP handshake still get to its end: so many seconds later
 # a worker looks into the backlog for the last time. In a reload there is no such moment: the next worker takes them.
@@ -176,6 +178,8 @@ class Worker:
         self._drained_by = -math.inf  # until then it may drain, as time.monotonic()
         self._accepting = True
         self._orphaned = False
+        self._reserve = Reserve()
+        self._renewal = Renewal(tls, loop, self._reserve)
         self._trio: TrioAdapter | None = None  # where the application runs, if it is written for trio
         self._exit_code = 0
 
@@ -330,10 +334,14 @@ class Worker:
         await self._loop.shutdown_asyncgens()
 
     def _receive(self) -> None:
-        try:
-            received = self._channel.receive()
-        except BlockingIOError:
-            return
+        with self._reserve.lent():
+            try:
+                received = self._channel.receive()
+            except BlockingIOError:
+                return
+            self._obey(received)
+
+    def _obey(self, received: tuple[Message, list[int]] | None) -> None:
         if received is None:
             # The lifeline. A master that lives may let go, too: of a worker whose zygote died before it had named it.
             self._loop.remove_reader(self._channel.fileno())
@@ -344,10 +352,8 @@ class Worker:
         elif isinstance(received[0], ReopenLogs):
             self._instruments.reopen_logs()
         elif isinstance(received[0], RenewTLS):
-            material = Material.load(read_file(received[1][0]))
-            if self._tls is not None:
-                self._tls.renew(material)
-        elif isinstance(received[0], ReportTasks):
+            self._renewal.begin(received[0].read(received[1]))
+        elif isinstance(received[0], ReportTasks) and received[1]:
             self._report_tasks(received[0], received[1][0])
 
     def _master_gone(self) -> None:

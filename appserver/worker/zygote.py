@@ -39,7 +39,7 @@ from appserver.worker.messages import (
     RenewTLS,
     ReopenLogs,
     ZygoteBoot,
-    read_file,
+    close_all,
 )
 from appserver.worker.orphans import exits
 
@@ -71,6 +71,7 @@ class Zygote:
         self._workers: list[int] = []  # pidfds
         self._log_output: LogOutput | None = None
         self._tls: ServerTLS | None = None
+        self._material = ""  # as JSON: what is still to be used
 
     def run(self) -> int:
         """Boot, then fork workers as asked until the master closes the channel; returns the exit code."""
@@ -159,19 +160,36 @@ class Zygote:
         while (received := self._channel.receive()) is not None:
             message, fds = received
             if isinstance(message, Fork):
-                self._fork(message, Channel.from_fd(fds[0]), stacks=fds[1])
+                self._renew_late()
+                self._fork(message, fds)
             elif isinstance(message, ReopenLogs) and self._log_output is not None:
                 self._log_output.reopen()
             elif isinstance(message, RenewTLS):
-                material = Material.load(read_file(fds[0]))
-                if self._tls is not None:
-                    self._tls.renew(material)
+                self._material = message.read(fds)
+                self._renew_late()
         self._outlive_workers()
 
-    def _fork(self, order: Fork, channel: Channel, stacks: int) -> None:
-        """Fork twice: the process in between exits at once, and the worker becomes a child of the subreaper."""
+    def _renew_late(self) -> None:
+        """Use the certificates that have come last, unless that is done, or there are no descriptors left for it."""
+        if self._material and self._tls is not None:
+            with contextlib.suppress(OSError):
+                self._tls.renew(Material.load(self._material))
+                self._material = ""
+
+    def _fork(self, order: Fork, fds: Sequence[int]) -> None:
+        """Fork a worker, or say why there is none: the application that is preloaded may have taken all descriptors."""
+        try:
+            fd, stacks = fds
+            reader, writer = os.pipe()
+        except (ValueError, OSError):
+            close_all(fds)
+            self._channel.tell(ForkRefused(order.worker, os.strerror(errno.EMFILE)))
+        else:
+            self._fork_twice(order, Channel.from_fd(fd), stacks, reader, writer)
+
+    def _fork_twice(self, order: Fork, channel: Channel, stacks: int, reader: int, writer: int) -> None:
+        """The process in between exits at once, and the worker becomes a child of the subreaper."""
         flush_streams()
-        reader, writer = os.pipe()
         try:
             with self._guard.lowered():
                 between = os.fork()
@@ -193,7 +211,7 @@ class Zygote:
             self._channel.tell(ForkRefused(order.worker, os.strerror(-answer)))
             return
         self._workers = [pidfd for pidfd in self._workers if not _has_exited(pidfd)]
-        with contextlib.suppress(ProcessLookupError):  # it has died, and been reaped already
+        with contextlib.suppress(OSError):  # it has died, and been reaped already; or there is no descriptor left
             self._workers.append(os.pidfd_open(answer))
         self._channel.tell(Forked(order.worker, answer))
 

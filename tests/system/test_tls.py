@@ -212,6 +212,38 @@ class TestRenewal:
         server.log.wait_for("worker ready", count=4)
         assert all(renewed() for _ in range(6))
 
+    @pytest.mark.parametrize("names", [1, 100], ids=["short", "too long for a message"])
+    def test_a_worker_without_descriptors_takes_them_over(
+        self, start_server: StartServer, tmp_path: Path, names: int
+    ) -> None:
+        values = settings(
+            tmp_path,
+            tls={"check_interval": "200ms"},
+            workers={"count": 1, "max_open_files": 64},
+            http={"header_timeout": 600},
+        )
+        pair = {name: values["tls"][name] for name in ("certificate", "key")}
+        values["tls"]["sni"] = [{"name": f"{number}.example", **pair} for number in range(names)]
+        server = start_server(values)
+        before = connect(server.address)
+        first = serial(before)
+        before.close()
+        clients = [server.address.connect() for _ in range(80)]
+        server.log.wait_for("cannot accept")
+        AUTHORITY.issue("localhost", "127.0.0.1").write(tmp_path)
+        server.log.wait_for("certificate renewed")
+        for client in clients:
+            client.close()
+
+        def renewed() -> bool:
+            connection = connect(server.address)
+            try:
+                return get(connection) == "hello" and serial(connection) != first
+            finally:
+                connection.close()
+
+        eventually(renewed, "the new certificate")
+
     def test_a_reload_takes_it_over(self, start_server: StartServer, tmp_path: Path) -> None:
         server = start_server(settings(tmp_path))
         before = connect(server.address)

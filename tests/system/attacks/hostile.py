@@ -14,12 +14,12 @@ import mmap
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from appserver.telemetry.scoreboard import Scoreboard
-from appserver.worker.messages import Channel, Fork
+from appserver.worker.messages import Fork, close_all
 from appserver.worker.zygote import Zygote
 from tests.support.application import Message, Receive, Send
 from tests.support.application import app as usual
@@ -159,20 +159,19 @@ REPORTS: dict[str, Callable[[Fork], None]] = {
 _fork = Zygote._fork
 
 
-def fork(self: Zygote, order: Fork, theirs: Channel, stacks: int) -> None:
+def fork(self: Zygote, order: Fork, fds: Sequence[int]) -> None:
     try:
         attack = (HERE / "attack").read_text()
     except FileNotFoundError:
-        return _fork(self, order, theirs, stacks)
+        return _fork(self, order, fds)
     of_zygote.append(self._channel.fileno())
     (HERE / "attack").unlink()
     REPORTS[attack](order)
-    theirs.close()
-    os.close(stacks)
+    close_all(fds)
     return None
 
 
-Zygote._fork = fork  # type: ignore[method-assign,assignment]
+Zygote._fork = fork  # type: ignore[method-assign,method-assign]
 
 
 async def app(scope: Message, receive: Receive, send: Send) -> None:

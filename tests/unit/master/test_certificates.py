@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,12 @@ class Scene:
         self.now = min(expiries(generations.values()).values()) - 30 * DAY
         self.renewed: list[tuple[int, Material]] = []
         self.log: Any = Log()
+        self.out_of_descriptors = False
         self.watch = CertificateWatch(lambda: generations, self.renew, self.log, lambda: self.now)
 
     def renew(self, number: int, material: Material) -> None:
+        if self.out_of_descriptors:
+            raise OSError(errno.EMFILE, "Too many open files")
         self.renewed.append((number, material))
 
     def look(self) -> list[dict[str, Any]]:
@@ -96,6 +100,17 @@ class TestRenewal:
         (tmp_path / "server.key").unlink()
         assert [record["event"] for record in scene.look()] == ["certificates not renewed"]
         assert scene.renewed == []
+
+    def test_what_cannot_be_spread_is_tried_again(self, tmp_path: Path) -> None:
+        scene = Scene({1: certificates(tmp_path)})
+        AUTHORITY.issue("localhost").write(tmp_path)
+        scene.out_of_descriptors = True
+        (record,) = scene.look()
+        assert (record["event"], record["reason"]) == ("certificates not renewed", "[Errno 24] Too many open files")
+        assert scene.look() == []
+        scene.out_of_descriptors = False
+        assert [record["event"] for record in scene.look()] == ["certificate renewed"]
+        assert [number for number, _ in scene.renewed] == [1]
 
     def test_it_can_be_switched_off(self, tmp_path: Path) -> None:
         scene = Scene({1: certificates(tmp_path, check_interval=0.0)})

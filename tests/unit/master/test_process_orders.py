@@ -122,8 +122,10 @@ class TestOrders:
             for far in (stage.zygotes[1], new):
                 heard = far.hear()
                 assert heard is not None
-                assert heard[0] == RenewTLS()
-                assert Material.load(read_file(*heard[1])) == MATERIAL
+                order, descriptors = heard
+                assert isinstance(order, RenewTLS)
+                assert Material.load(order.material) == MATERIAL
+                assert Material.load(read_file(*descriptors)) == MATERIAL, "for a process of an older version"
             await scene.end()
 
         play(act)
