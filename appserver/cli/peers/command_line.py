@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from appserver.cli.peers import configuration
+from appserver.cli.peers import configuration, entry
 from appserver.cli.peers.table import PEERS, Option, Table, read_table
 from appserver.errors import UsageError
 from appserver.files.kinds import is_regular
@@ -55,6 +55,8 @@ def read_invocation(words: Sequence[str], environ: Mapping[str, str]) -> Invocat
         if equals and name.isidentifier():
             environment[name] = value
     table = read_table(peer := Path(words[position]).name)
+    if peer == "fastapi":
+        return _read_fastapi(table, words[position + 1 :], environment)
     target, told = _parse(table, words[position + 1 :])
     variables = list(_from_environment(table, environment))
     if peer == "gunicorn":
@@ -63,6 +65,23 @@ def read_invocation(words: Sequence[str], environ: Mapping[str, str]) -> Invocat
         target = target or told_before[0]
     given = [*_from_file(table, [*variables, *told], environment), *variables, *told]
     return Invocation(table, target or _app_variable(table, environment), tuple(given), environment)
+
+
+def _read_fastapi(table: Table, words: Sequence[str], environment: Mapping[str, str]) -> Invocation:
+    command = next((index for index, word in enumerate(words) if not word.startswith("-")), len(words))
+    kind = "".join(words[command : command + 1])
+    if kind not in ("run", "dev"):
+        raise UsageError("expected fastapi run or fastapi dev, and their arguments")
+    path, told = _parse(table, words[command + 1 :])
+    named = {one.option.name: str(one.value) for one in told if one.option.by == "entry"}
+    found = entry.find(path, named.get("app", ""), named.get("entrypoint", ""))
+    usual = {"host": "127.0.0.1" if kind == "dev" else "0.0.0.0", "port": environment.get("PORT")}  # noqa: S104 - as it does
+    given = [Given(table.options[name], value, f"fastapi {kind}") for name, value in usual.items() if value]
+    if kind == "dev" and not any(one.option.by == "develop" for one in told):
+        given.append(Given(table.options["reload"], True, "fastapi dev"))
+    if found.directory != ".":
+        given.append(Given(Option("path", setting="app.directory"), found.directory, path))
+    return Invocation(table, found.target, (*given, *told), environment)
 
 
 def _words(variable: str, environment: Mapping[str, str]) -> list[str]:
@@ -100,7 +119,7 @@ def _parse(table: Table, words: Sequence[str]) -> tuple[str, list[Given]]:
     parser.add_argument("target", nargs="?", default="")
     options, unknown = parser.parse_known_args(words)
     if unknown:
-        raise UsageError(f"{table.peer} {table.release} has no argument {unknown[0]}")
+        raise UsageError(f"{table.name} has no argument {unknown[0]}")
     return options.target, told
 
 

@@ -19,6 +19,7 @@ Let appserver translate the command line that you have. It reads what the other 
 
     appserver migrate -- uvicorn main:app --workers 4 --proxy-headers > server.toml
     appserver migrate -- gunicorn -c gunicorn.conf.py main:app > server.toml
+    appserver migrate -- fastapi run app/main.py --port 80 > server.toml
     appserver check --config server.toml --app
 
 The options marked with * are taken by `appserver` as they are: `appserver main:app --host 0.0.0.0 --port 8080 --reload` is what you
@@ -51,7 +52,7 @@ def document() -> str:
 
 
 def _chapter(table: Table) -> Iterator[str]:
-    yield f"## {table.peer} {table.release}\n"
+    yield f"## {table.name}\n"
     if table.defaults:
         yield "What it does when nothing is said, and `appserver migrate` therefore writes:\n"
         yield (

@@ -129,6 +129,9 @@ class Translation:
     def by_config(self, given: Given) -> None:
         """Nothing: what the file says has been read."""
 
+    def by_entry(self, given: Given) -> None:
+        """Nothing: the application has been found by it."""
+
     def by_target(self, given: Given) -> None:
         if given.value and not self._invocation.target:
             self._target(str(given.value))

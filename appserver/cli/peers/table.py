@@ -1,6 +1,6 @@
-"""The tables of the other servers' options: `uvicorn.toml`, `gunicorn.toml`, `hypercorn.toml`, `granian.toml`, `daphne.toml`.
+"""The tables of the other servers' options: `uvicorn.toml`, `gunicorn.toml`, `hypercorn.toml` and so on.
 
-A table has a part for each option, by the name that the option has in the other server's own configuration:
+`fastapi.toml` is for the command `fastapi`, which runs uvicorn. A table has a part for each option, by the name that the option has in the other server's own configuration:
 
     [option.timeout]
     flags = "-t --timeout"            on the command line; none for what is only in its configuration file
@@ -30,7 +30,7 @@ from typing import Any, Literal
 
 from appserver.settings.rendering import toml_value
 
-PEERS = ("uvicorn", "gunicorn", "hypercorn", "granian", "daphne")
+PEERS = ("uvicorn", "gunicorn", "hypercorn", "granian", "daphne", "fastapi")
 
 _NOTHING: Mapping[str, Any] = field(default_factory=dict)
 
@@ -92,12 +92,13 @@ class Default:
 class Table:
     """The options of one server.
 
-    `environment` is the prefix of the variables that its options are read from, `attribute` the application's name in a
+    `name` is what it is called in texts, with its release. `environment` is the prefix of the variables that its options are read from, `attribute` the application's name in a
     target that has none.
     """
 
     peer: str
     release: str
+    name: str
     environment: str
     attribute: str
     options: Mapping[str, Option]
@@ -115,6 +116,7 @@ def read_table(peer: str) -> Table:
     return Table(
         peer,
         content["release"],
+        content.get("name", f"{peer} {content['release']}"),
         content.get("environment", ""),
         content.get("attribute", ""),
         {name: Option.read(name, part) for name, part in content["option"].items()},

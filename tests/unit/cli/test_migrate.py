@@ -149,6 +149,112 @@ class TestCommandLines:
         assert expected in str(caught.value)
 
 
+class TestFastAPI:
+    """`fastapi run` and `fastapi dev`, which find their application by a path."""
+
+    APPLICATION = "from fastapi import FastAPI\n\n"
+
+    def write(self, path: str, text: str = "") -> None:
+        file = Path(path)
+        for directory in reversed(file.parents):
+            directory.mkdir(exist_ok=True)
+        file.write_text(text)
+
+    def test_run(self) -> None:
+        self.write("main.py", self.APPLICATION + "app = FastAPI()\n")
+        assert settings("fastapi run main.py --port 80 --workers 4 --proxy-headers --root-path /api") == {
+            "app": {"target": "main:app", "root_path": "/api"},
+            "listeners": [{"bind": "0.0.0.0:80"}],
+            "workers": {"count": 4},
+            "proxy": {"headers": "x-forwarded"},
+        }
+        usual = settings("uv run fastapi --no-verbose run", {"PORT": "8080"})
+        assert (usual["listeners"], usual["workers"]) == ([{"bind": "0.0.0.0:8080"}], {"count": 1})
+
+    def test_dev(self) -> None:
+        self.write("main.py", self.APPLICATION + "app = FastAPI()\n")
+        said = toml("fastapi dev main.py --reload-dir src")
+        assert "for development start `appserver dev main:app`" in said
+        assert tomllib.loads(said) == {
+            "app": {"target": "main:app"},
+            "listeners": [{"bind": "127.0.0.1:8000"}],
+            "workers": {"count": 1},
+            "dev": {"watch": ["src"]},
+        }
+        assert "appserver dev" not in toml("fastapi dev --no-reload main.py")
+        assert "appserver dev" in toml("fastapi run --reload main.py")
+
+    @pytest.mark.parametrize(
+        ("files", "arguments", "app"),
+        [
+            (["app/main.py", "app/__init__.py"], "app/main.py", {"target": "app.main:app"}),
+            (
+                ["src/app/main.py", "src/app/__init__.py"],
+                "src/app/main.py",
+                {"target": "app.main:app", "directory": "src"},
+            ),
+            (["code/main.py"], "code/main.py", {"target": "main:app", "directory": "code"}),
+            (["app/main.py", "app/__init__.py"], "", {"target": "app.main:app"}),
+            (["shop/__init__.py"], "shop", {"target": "shop:app"}),
+            (["shop/__init__.py"], "shop/__init__.py", {"target": "shop:app"}),
+            (["api.py"], "--app other", {"target": "api:other"}),
+            ([], "--entrypoint shop.web:site", {"target": "shop.web:site"}),
+        ],
+    )
+    def test_the_module_is_found_by_its_path(self, files: list[str], arguments: str, app: dict[str, str]) -> None:
+        for file in files:
+            self.write(file, self.APPLICATION + "app: FastAPI = FastAPI()\n")
+        assert settings(f"fastapi run {arguments}")["app"] == app
+
+    @pytest.mark.parametrize(
+        ("body", "name"),
+        [
+            ("zoo = FastAPI()\nshop = FastAPI()\n", "shop"),
+            ("site = fastapi.FastAPI()\napi = make()\n", "api"),
+            ("from web import application as app\n", "app"),
+            ("site = FastAPI(title='x')\nother = 3\n", "site"),
+        ],
+    )
+    def test_the_name_is_found_in_the_source(self, body: str, name: str) -> None:
+        self.write("main.py", self.APPLICATION + body)
+        assert settings("fastapi run main.py")["app"] == {"target": f"main:{name}"}
+
+    def test_the_entry_of_the_project_comes_before_the_usual_files(self) -> None:
+        self.write("main.py", self.APPLICATION + "app = FastAPI()\n")
+        self.write("pyproject.toml", '[tool.fastapi]\nentrypoint = "shop:site"\n')
+        assert settings("fastapi run")["app"] == {"target": "shop:site"}
+        assert settings("fastapi run main.py")["app"] == {"target": "main:app"}
+
+    @pytest.mark.parametrize(
+        ("command", "said"),
+        [
+            ("fastapi", "expected fastapi run or fastapi dev"),
+            ("fastapi deploy", "expected fastapi run or fastapi dev"),
+            ("fastapi run", "there is none of main.py, app.py"),
+            ("fastapi run gone.py", "gone.py: no such file; run migrate where the application is"),
+            ("fastapi run -e a:b broken.py", "--entrypoint does not go with a path or --app"),
+            ("fastapi run -e a", "expected module:attribute, not 'a'"),
+            ("fastapi run broken.py", "broken.py: it cannot be read"),
+            ("fastapi run empty.py", "empty.py: no application found in it"),
+            ("fastapi run package", "package/__init__.py: No such file"),
+            ("fastapi run --colour", "fastapi-cli 0.0) has no argument --colour"),
+        ],
+    )
+    def test_what_cannot_be_found_is_said(self, command: str, said: str) -> None:
+        self.write("broken.py", "def")
+        self.write("empty.py", "x = other[0]()\nx.y = 1\nimport os\n")
+        Path("package").mkdir()
+        with pytest.raises(UsageError) as caught:
+            toml(command)
+        assert said in str(caught.value)
+
+    @pytest.mark.parametrize("text", ["[tool", "tool = 3\n"])
+    def test_a_project_that_cannot_be_read_is_said(self, text: str) -> None:
+        self.write("pyproject.toml", text)
+        with pytest.raises(UsageError, match=r"pyproject\.toml: "):
+            toml("fastapi run")
+
+
 class TestRemarks:
     def test_what_has_no_setting_is_told_with_the_reason(self) -> None:
         lines = " ".join(

@@ -67,7 +67,20 @@ print(json.dumps([
 ]))
 """,
 }
-NAMED_BY_THE_PARSER = ("uvicorn", "granian", "gunicorn")
+PROGRAMS["fastapi"] = """
+import json, typer
+from fastapi_cli.cli import app
+commands = typer.main.get_command(app).commands
+options = {one.name: one for name in ("run", "dev") for one in commands[name].params if one.param_type_name == "option"}
+print(json.dumps([
+    [one.name, one.opts, one.secondary_opts, "nothing" if one.is_flag else "values" if one.multiple else "value"]
+    for one in options.values()
+]))
+"""
+DISTRIBUTIONS = {"fastapi": "fastapi-cli"}
+"""Those that have another name than the command."""
+
+NAMED_BY_THE_PARSER = ("uvicorn", "granian", "gunicorn", "fastapi")
 """The parsers of the others have names that are not those of a configuration."""
 
 HYPERCORN_CONFIGURATION = """
@@ -85,7 +98,7 @@ def ask(program: str) -> Any:
 
 
 def installed(peer: str) -> str:
-    if importlib.util.find_spec(peer) is None:
+    if importlib.util.find_spec(DISTRIBUTIONS.get(peer, peer).replace("-", "_")) is None:
         pytest.skip(f"{peer} is not installed (extra: peers)")
     return peer
 
@@ -100,7 +113,7 @@ def named(found: tuple[Table, Option]) -> str:
 class TestComplete:
     @pytest.mark.parametrize("peer", PEERS)
     def test_the_table_is_of_the_installed_release(self, peer: str) -> None:
-        assert metadata.version(installed(peer)).startswith(f"{read_table(peer).release}.")
+        assert metadata.version(DISTRIBUTIONS.get(installed(peer), peer)).startswith(f"{read_table(peer).release}.")
 
     @pytest.mark.parametrize("peer", PEERS)
     def test_every_option_of_the_command_line_is_there_with_its_flags_and_no_other(self, peer: str) -> None:
