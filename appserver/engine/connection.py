@@ -357,12 +357,16 @@ class Connection(Link):
         self.write(b"".join(before))
         if size:
             try:
-                await copy_file(self, part._replace(size=size))
+                complete = await copy_file(self, part._replace(size=size))
             except BaseException:
                 if exchange is self.exchange:
                     # Octets are missing that have been announced: nothing that the application goes on to send may stand in their place.
                     self.break_off("error")
                 raise
+            if not complete:
+                if exchange is self.exchange:
+                    self._finish(exchange, GONE, "aborted")  # uvloop says it is lost only after the application goes on
+                return
         if exchange is self.exchange:
             self.write(b"".join(behind))
             if not more:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 
 from appserver.engine.file import FilePart
 from appserver.engine.link import Link
@@ -16,10 +17,11 @@ READ_SIZE = 64 * 1024
 """Octets that are read in one call if they have to be encrypted."""
 
 
-async def copy_file(link: Link, part: FilePart) -> None:
+async def copy_file(link: Link, part: FilePart) -> bool:
     """Send a part of a file behind what has been written.
 
-    Returns when it is on its way, or when the client is gone. Raises ResponseError if the file ends before.
+    Returns True when it is on its way, False when the client is gone. The link may hear of that only later. Raises
+    ResponseError if the file ends before, and OSError if it cannot be read.
     """
     copy = _read if link.encrypted else _sendfile
     file, offset, size = part
@@ -31,6 +33,7 @@ async def copy_file(link: Link, part: FilePart) -> None:
             size -= copied
             if size:
                 await asyncio.sleep(0)  # a client on a fast network might never let this wait
+        return not size
     finally:
         link.stop_flushing()
 
@@ -42,7 +45,11 @@ async def _sendfile(link: Link, file: int, offset: int, size: int) -> int:
     except BlockingIOError:
         await link.room(size)
         return 0
-    except ConnectionError:
+    except OSError:
+        # It does not say which of the two has failed. A socket may with any error that a router has reported: ETIMEDOUT,
+        # EHOSTUNREACH, ENETUNREACH (tcp(7)). It is closed then.
+        if not link.connected() & (select.POLLERR | select.POLLHUP):
+            raise
         link.abort()
         return 0
     if not sent:

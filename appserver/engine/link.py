@@ -31,6 +31,9 @@ NEVER = math.inf
 LINGER = 2.0
 """How long, in seconds, a client that has got its last answer may take to close its side."""
 
+LOOK_FOR_ROOM = 0.05
+"""Seconds between two looks whether the kernel takes more for the client, where no descriptor is left to be told by."""
+
 INT = struct.Struct("i")
 
 RESET = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
@@ -178,11 +181,17 @@ class Link(asyncio.Protocol):
     async def room(self, left: int) -> None:
         """Wait until the kernel takes more for the client, or that is gone; `left` octets are to be sent past the transport.
 
-        The transport's descriptor cannot be watched, but a copy of it can.
+        The transport's descriptor cannot be watched, but a copy of it can. A process that has no descriptor for that
+        looks at the transport's again and again instead.
         """
-        self._copy = descriptor = os.dup(self.descriptor)
         self._aside = left
         self.pause_writing()
+        try:
+            descriptor = os.dup(self.descriptor)
+        except OSError:  # EMFILE, ENFILE
+            await self._look_for_room()
+            return
+        self._copy = descriptor
         try:
             self._service.loop.add_writer(descriptor, self.resume_writing)
             await self.writable()
@@ -191,6 +200,18 @@ class Link(asyncio.Protocol):
             self._service.loop.remove_writer(descriptor)
             self._copy = -1
             os.close(descriptor)
+
+    async def _look_for_room(self) -> None:
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLOUT)
+        try:
+            while self.congested:
+                if poll.poll(0):
+                    self.resume_writing()
+                else:
+                    await asyncio.sleep(LOOK_FOR_ROOM)
+        finally:
+            self._aside = 0
 
     def pause_reading(self) -> None:
         if self.reading and not self._half_closed:

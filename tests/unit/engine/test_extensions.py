@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
+import select
+import socket
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +15,7 @@ from typing import Any
 import pytest
 
 from appserver.asgi.types import Message, Receive, Scope, Send
-from appserver.engine.link import Link
+from appserver.engine.link import RESET, Link
 from tests.unit.engine.serving import Served, serving
 from tests.unit.engine.world import LOOPS, Client, World, parse, request, run, settle
 
@@ -364,6 +368,92 @@ class TestSlowReaders:
                 assert not served.server._service.registry.connections
                 assert served.log.of("connection closed")
                 await peer.close()
+
+        run(scenario, loop)
+
+    @pytest.mark.parametrize("turns", range(4))
+    def test_a_client_that_leaves_has_not_got_its_file_whatever_transport_the_connection_has(
+        self, loop: str, file: Path, turns: int
+    ) -> None:
+        """For its first turns that is one of our own, and an event loop takes over a connection in several steps."""
+        ended: list[Exception | None] = []
+        current: list[Served] = []
+        begun = threading.Event()
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            try:
+                with file.open("rb") as opened:
+                    await send(START)
+                    await send({"type": "http.response.zerocopysend", "file": opened, "count": 1, "more_body": True})
+                    begun.set()
+                    while not current[0].link.connected() & select.POLLERR:
+                        pass  # the event loop does not hear of it before the rest is sent
+                    await send({"type": "http.response.zerocopysend", "file": opened})
+                await send(LAST)  # ignored, as the client has left; behind a complete response it is an error
+            except Exception as error:  # noqa: BLE001
+                ended.append(error)
+            else:
+                ended.append(None)
+
+        def leave(address: tuple[str, int]) -> None:
+            with socket.create_connection(address) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                client.sendall(request())
+                begun.wait(20)
+
+        async def scenario() -> None:
+            async with serving(application) as served:
+                current.append(served)
+                await asyncio.to_thread(leave, served.listener.socket.getsockname())
+                while not ended:
+                    await asyncio.sleep(0.001)
+                assert ended == [None]
+
+        run(scenario, loop)
+
+    def test_an_error_of_the_connection_is_none_of_the_application(self, loop: str, file: Path) -> None:
+        with file.open("ab") as more:
+            more.truncate(40_000_000)
+        application = sending(START, {"type": "http.response.pathsend", "path": str(file)})
+
+        async def scenario() -> None:
+            async with serving(application) as served:
+                peer = await served.connect()
+                peer.send(request() * 2000)  # so many that nothing more is read, which would meet the error first
+                await congested(served)
+                client = served.link._transport.get_extra_info("socket")
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1)  # it takes nothing: ETIMEDOUT
+                async with asyncio.timeout(20):
+                    await served.accepted(0)
+                await peer.close()
+                assert not served.log.of("application failed")
+
+        run(scenario, loop)
+
+    def test_a_process_without_a_descriptor_to_spare_sends_all_the_same(self, loop: str, file: Path) -> None:
+        with file.open("ab") as more:
+            more.truncate(20_000_000)
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            with file.open("rb") as opened:
+                await send(START)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+                try:
+                    await send({"type": "http.response.zerocopysend", "file": opened})
+                finally:
+                    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+        async def scenario() -> None:
+            async with serving(application) as served:
+                peer = await served.connect()
+                peer.send(CLOSE)
+                (response,) = parse(await peer.rest())
+                assert len(response.body) == 20_000_000
+                await peer.close()
+                assert not served.log.of("application failed")
 
         run(scenario, loop)
 
