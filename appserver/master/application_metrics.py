@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import grp
 import os
@@ -111,14 +112,23 @@ class ApplicationMetricsKeeper:
     def _submit(self, work: Callable[[], T]) -> Future[T]:
         """Have something done in the thread, one after the other.
 
-        The thread is a daemon, unlike those of an executor: if it hangs in the files, the program ends nevertheless.
+        The thread is a daemon, unlike those of an executor: if it hangs in the files, the program ends nevertheless. Where the
+        kernel has no thread, that is an OSError of the future.
         """
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="appserver-metrics", daemon=True)
-            self._thread.start()
         future: Future[T] = Future()
-        self._work.put((work, future))
+        try:
+            self._start_thread()
+        except RuntimeError as error:
+            future.set_exception(BlockingIOError(errno.EAGAIN, str(error)))
+        else:
+            self._work.put((work, future))
         return future
+
+    def _start_thread(self) -> None:
+        if self._thread is None:
+            thread = threading.Thread(target=self._run, name="appserver-metrics", daemon=True)
+            thread.start()
+            self._thread = thread
 
     def _run(self) -> None:
         while True:
@@ -132,7 +142,7 @@ class ApplicationMetricsKeeper:
     def settle(self) -> None:
         """Wait until nothing is half done: the program is about to be replaced."""
         if self._metrics is not None:
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(OSError):  # TimeoutError is one
                 self._submit(lambda: None).result(LIMIT)
 
     def close(self) -> None:

@@ -151,8 +151,9 @@ class LogOutput:
     def start_writer(self) -> None:
         """Write from a thread from now on. Not for a process that forks."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="appserver-log", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="appserver-log", daemon=True)
+            thread.start()
+            self._thread = thread
 
     def write(self, lines: bytes) -> None:
         """Have complete lines written. Never raises; waits only as said above."""

@@ -11,6 +11,11 @@ from appserver.asgi.tracebacks import examine
 from appserver.errors import ApplicationImportError, AppserverError, StartupError
 from appserver.worker.messages import MAX_SUMMARY_LENGTH, MAX_TRACEBACK_LENGTH, BootFailed, shorten
 
+# What Python says where the kernel has no thread for it, and what the C library says of an extension module without memory.
+NO_THREAD = "can't start new thread"
+NOT_MAPPED = "failed to map segment"
+NO_MEMORY = "not enough memory: raise the limit (ulimit -v, LimitAS= of systemd), or free some"
+
 FailureKind = Literal["import", "startup", "bug"]
 
 
@@ -31,9 +36,18 @@ def describe_bug(error: BaseException) -> BootFailed:
 
 
 def describe_exhaustion(error: BaseException) -> str | None:
-    """Say which limit on open files has been reached, if `error` says that one has been."""
+    """Say which limit on open files, processes or memory has been reached, if `error` says that one has been."""
+    if isinstance(error, RuntimeError) and str(error) == NO_THREAD:
+        return (
+            f"{NO_THREAD}: raise the limit on processes and threads (ulimit -u, TasksMax= of systemd, pids.max of a control group) "
+            "or on memory (ulimit -v)"
+        )
+    if isinstance(error, MemoryError) or (isinstance(error, ImportError) and NOT_MAPPED in str(error)):
+        return NO_MEMORY
     if not isinstance(error, OSError):
         return None
+    if error.errno == errno.ENOMEM:
+        return NO_MEMORY
     if error.errno == errno.EMFILE:
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return (

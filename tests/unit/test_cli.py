@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import appserver
+from appserver import __main__ as program
 from appserver import __version__, distribution, signals
 from appserver.cli import main
 from appserver.errors import AppserverError, ListenerError, StartupError
@@ -454,3 +455,31 @@ class TestFromAProgram:
     ) -> None:
         assert appserver.run("a:b", **arguments) == 2
         assert capsys.readouterr().err == f"appserver: {said}\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        ImportError("_pydantic_core.so: failed to map segment from shared object"),
+        SystemError("error return without exception set"),
+    ],
+)
+def test_memory_that_is_not_enough_to_begin_is_one_sentence(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run() -> int:
+        raise error
+
+    monkeypatch.setattr(program, "_run", run)
+    assert program.main() == StartupError.exit_code
+    assert capsys.readouterr().err.startswith("appserver: not enough memory to begin")
+
+
+def test_other_errors_of_the_import_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run() -> int:
+        raise ImportError("no such module")
+
+    monkeypatch.setattr(program, "_run", run)
+    with pytest.raises(ImportError, match="no such module"):
+        program.main()

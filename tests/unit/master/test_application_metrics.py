@@ -81,3 +81,21 @@ def test_a_directory_that_is_gone_costs_these_metrics_only(place: Path) -> None:
     keeper.apply(WANTED)
     keeper.close()
     assert asyncio.run(keeper.collect()) == ()
+
+
+def test_without_a_thread_they_are_left_out_until_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = [Metric("shop", "", "counter")]
+    monkeypatch.setattr(ApplicationMetrics, "collect", lambda _: metrics)
+    keeper = ApplicationMetricsKeeper()
+    keeper.apply(WANTED)
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", refuse)
+        keeper.tidy()
+        keeper.settle()
+        assert asyncio.run(keeper.collect()) == ()
+    assert asyncio.run(keeper.collect()) == metrics
+    keeper.close()
+
+
+def refuse(_thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
