@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
@@ -16,31 +17,30 @@ def available_cpus(root: Path = CGROUP_ROOT, membership: Path = OWN_CGROUPS) -> 
     A quota counts in whole CPUs, rounded up: with 1.5 CPUs two workers can use all of it, one cannot.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quotas = [quota for quota in (_unified_quota(root, membership), _legacy_quota(root)) if quota is not None]
-    return max(1, min([affinity, *(math.ceil(quota) for quota in quotas)]))
+    return max(1, min([affinity, *(math.ceil(quota) for quota in _quotas(root, membership))]))
 
 
-def _unified_quota(root: Path, membership: Path) -> float | None:
-    """The smallest `cpu.max` on the way from this process's group up to the root (cgroup v2), in CPUs."""
-    path = root
+def _quotas(root: Path, membership: Path) -> Iterator[float]:
+    """Yield what each group on the way from this process's up to the root is granted, in CPUs.
+
+    That is `cpu.max` of cgroup v2 and `cpu.cfs_quota_us` of v1, which is mounted at `cpu`. A container may see its group under
+    the name that it has outside, and mounted at the root.
+    """
+    groups = {root: Path(), root / "cpu": Path()}
     for line in _read(membership).splitlines():
-        hierarchy, _, group = line.split(":", 2)
+        hierarchy, controllers, group = line.split(":", 2)
         if hierarchy == "0":
-            path = root / group.lstrip("/")
-    quotas = []
-    for folder in (path, *path.parents):
-        granted, _, period = _read(folder / "cpu.max").strip().partition(" ")
-        if granted.isdigit() and period.isdigit():
-            quotas.append(int(granted) / int(period))
-        if folder == root:
-            break
-    return min(quotas, default=None)
-
-
-def _legacy_quota(root: Path) -> float | None:
-    """The quota of the group mounted at `cpu` (cgroup v1), in CPUs; containers see their own group there."""
-    granted, period = _read(root / "cpu/cpu.cfs_quota_us").strip(), _read(root / "cpu/cpu.cfs_period_us").strip()
-    return int(granted) / int(period) if granted.isdigit() and period.isdigit() else None
+            groups[root] = Path(group.lstrip("/"))
+        elif "cpu" in controllers.split(","):
+            groups[root / "cpu"] = Path(group.lstrip("/"))
+    for mount, group in groups.items():
+        for folder in (group, *group.parents):
+            granted, _, period = _read(mount / folder / "cpu.max").strip().partition(" ")
+            if not granted:
+                granted = _read(mount / folder / "cpu.cfs_quota_us").strip()
+                period = _read(mount / folder / "cpu.cfs_period_us").strip()
+            if granted.isdigit() and period.isdigit():
+                yield int(granted) / int(period)
 
 
 def _read(path: Path) -> str:

@@ -65,5 +65,14 @@ def test_the_legacy_hierarchy_counts(tmp_path: Path, membership: Path) -> None:
     assert available_cpus(tmp_path, membership) == 1
 
 
+def test_the_own_group_of_the_legacy_hierarchy_and_those_above_count(tmp_path: Path, membership: Path) -> None:
+    membership.write_text("4:memory:/\n3:cpu,cpuacct:/a.slice/b.service\n0::/\n")
+    for group, quota in (("", "-1"), ("a.slice", "90000"), ("a.slice/b.service", "-1")):
+        (tmp_path / "cpu" / group).mkdir()
+        (tmp_path / "cpu" / group / "cpu.cfs_period_us").write_text("100000\n")
+        (tmp_path / "cpu" / group / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+    assert available_cpus(tmp_path, membership) == 1
+
+
 def test_no_control_groups_at_all_are_no_limit(tmp_path: Path) -> None:
     assert available_cpus(tmp_path / "none", tmp_path / "none") == AFFINITY
