@@ -19,9 +19,7 @@ def main() -> int:
     except (MemoryError, SystemError, ImportError) as error:
         if not (isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)):
             raise
-        print(
-            "appserver: not enough memory to begin: raise the limit (ulimit -v, LimitAS= of systemd)", file=sys.stderr
-        )  # noqa: T201
+        print("appserver: not enough memory: raise the limit (ulimit -v, LimitAS= of systemd)", file=sys.stderr)  # noqa: T201
         return 5
 
 

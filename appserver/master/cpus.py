@@ -33,8 +33,8 @@ def _quotas(root: Path, membership: Path) -> Iterator[float]:
             groups[root] = Path(group.lstrip("/"))
         elif "cpu" in controllers.split(","):
             groups[root / "cpu"] = Path(group.lstrip("/"))
-    for mount, group in groups.items():
-        for folder in (group, *group.parents):
+    for mount, own in groups.items():
+        for folder in (own, *own.parents):
             granted, _, period = _read(mount / folder / "cpu.max").strip().partition(" ")
             if not granted:
                 granted = _read(mount / folder / "cpu.cfs_quota_us").strip()

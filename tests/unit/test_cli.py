@@ -473,7 +473,7 @@ def test_memory_that_is_not_enough_to_begin_is_one_sentence(
 
     monkeypatch.setattr(program, "_run", run)
     assert program.main() == StartupError.exit_code
-    assert capsys.readouterr().err.startswith("appserver: not enough memory to begin")
+    assert capsys.readouterr().err.startswith("appserver: not enough memory: raise the limit")
 
 
 def test_other_errors_of_the_import_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
