@@ -52,9 +52,8 @@ class Ending:
 
     def run(self, limit: float, code: int) -> None:
         """Do what is done at the end of any Python program; after `limit` seconds end the process, with this exit code."""
-        watch = threading.Thread(target=self._watch, args=(limit, code), name="appserver-exit", daemon=True)
         with contextlib.suppress(RuntimeError):  # no thread is to be had; the master ends what takes too long
-            watch.start()
+            threading.Thread(target=self._watch, args=(limit, code), name="appserver-exit", daemon=True).start()
         try:
             self._do("threads", threading._shutdown)  # type: ignore[attr-defined]  # what Python itself calls
             self._do("functions registered with atexit", atexit._run_exitfuncs)

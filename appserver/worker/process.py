@@ -67,6 +67,9 @@ HANDSHAKE_TIME = 0.1
 # Time for cancelled tasks to end, in seconds. Part of the time that the master allows for a drain.
 CANCELLATION_GRACE = 1.0
 
+# What both event loops say to a program that has called `stop` of its loop.
+LOOP_STOPPED = "Event loop stopped before Future completed"
+
 # glibc takes a block of 128 KiB or more from the kernel, and gives each back as soon as it is free, as it does with the end
 # of its heap. The next block has to be made of new pages then, which the kernel clears one by one: for an upload, which
 # event loops read by the quarter of a MiB, that takes twice as long as all the rest. It does so only beyond the size of the
@@ -191,7 +194,7 @@ class Worker:
         """Run the event loop for a whole life (see `run`); returns the exit code.
 
         A task of the application that raises SystemExit takes the loop down with it (as asyncio has it), whatever is
-        being served. It asks for the end of the process, and gets it, but in order.
+        being served, and so does one that calls `loop.stop()`. It asks for the end of the process, and gets it, but in order.
         """
         self._channel.set_blocking(False)
         try:
@@ -208,13 +211,18 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - a bug of ours has to reach the master, or it waits for boot_timeout
             return self._fail(describe_bug(error))
         life = self._loop.create_task(self.run(application))
+        asyncio.tasks._unregister_task(life)  # an application that cancels all tasks means its own
         while True:
             try:
                 return self._loop.run_until_complete(life)
-            except (SystemExit, KeyboardInterrupt) as error:
-                if life.done() or os.getpid() != self._pid:
+            except (SystemExit, KeyboardInterrupt, RuntimeError) as error:
+                stopped = isinstance(error, RuntimeError)
+                if life.done() or os.getpid() != self._pid or (stopped and LOOP_STOPPED not in str(error)):
                     raise
-                self._log.error("application ended the worker", detail="in a task of its own", exc_info=error)
+                if not self._stop.done():
+                    how = "it has stopped the event loop" if stopped else "in a task of its own"
+                    trace = None if stopped else error
+                    self._log.error("application ended the worker", detail=how, exc_info=trace)
                 self._stop_with(Drain("stop", self._settings.shutdown.linger))
             except OSError as error:  # of the loop itself, which needs descriptors when it begins to run
                 if life.done() or os.getpid() != self._pid:

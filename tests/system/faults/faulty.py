@@ -9,6 +9,8 @@
 /grow/MIB         keeps so much memory, and answers
 /flood            answers with a gibibyte
 /resign           answers, and a task of its own raises SystemExit
+/halt             answers, and stops the event loop
+/sweep            cancels all tasks but its own, and answers; from then on it does so in its shutdown, too
 /die              answers never: the process kills itself
 
 Each leaves a file `reached-PID-ACTION` behind before it begins, so that a test knows when it does. While a file of one
@@ -47,7 +49,11 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
     """Misbehave, or do what the usual application does."""
     if scope["type"] == "lifespan":
         await _start_up()
-        await usual(scope, receive, send)
+        try:
+            await usual(scope, receive, send)
+        finally:
+            if (HERE / "sweep").exists():
+                await _sweep()
         return
     _, action, *rest = scope["path"].split("/", 2)
     if action == "flood":
@@ -121,6 +127,16 @@ async def _resign() -> None:
     kept.append(asyncio.create_task(resign()))
 
 
+async def _halt() -> None:
+    asyncio.get_running_loop().call_later(0.05, asyncio.get_running_loop().stop)
+
+
+async def _sweep() -> None:
+    (HERE / "sweep").touch()
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+
+
 async def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -134,5 +150,7 @@ MISDEEDS: dict[str, Any] = {
     "threads": _threads,
     "grow": _grow,
     "resign": _resign,
+    "halt": _halt,
+    "sweep": _sweep,
     "die": _die,
 }

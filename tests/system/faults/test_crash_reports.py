@@ -104,13 +104,30 @@ def test_a_blocked_worker_is_reported_with_what_it_was_serving(start_server: Sta
 
 @pytest.mark.long
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
-def test_a_task_that_raises_system_exit_does_not_take_requests_with_it(start_server: StartServer, loop: str) -> None:
+@pytest.mark.parametrize("deed", ["resign", "halt"])
+def test_an_application_that_ends_the_event_loop_does_not_take_requests_with_it(
+    start_server: StartServer, deed: str, loop: str
+) -> None:
     server = start_server(faulty({"loop": loop}), files=files())
     [old] = server.workers()
     with server.address.connect() as connection:
         connection.sendall(b"GET /sleep/1 HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
-        assert server.request("/resign").text == "hello"
+        assert server.request(f"/{deed}").text == "hello"
         server.log.wait_for("application ended the worker")
         assert connection.makefile("rb").read().endswith(b"slept")
     server.wait_for_workers(1, without=[old.pid])
     assert server.request("/").text == "hello"
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_an_application_that_cancels_all_tasks_cancels_its_own_only(start_server: StartServer, loop: str) -> None:
+    server = start_server(faulty({"loop": loop}), files=files())
+    [worker] = server.workers()
+    assert server.request("/sweep").text == "hello"
+    assert server.request("/").text == "hello"
+    assert [found.pid for found in server.workers()] == [worker.pid]
+    assert server.reload()["result"] == "ok"  # and from now on in its shutdown
+    assert server.log.wait_for("worker exited", reason="reloaded")["exit_code"] == 0
+    [worker] = server.workers()
+    assert server.stop() == 0
+    assert server.log.wait_for("worker exited", worker_pid=worker.pid)["exit_code"] == 0
