@@ -36,6 +36,8 @@ FIELDS_PER_FRAME: Final = 16
 MEMO_SIZE: Final = 16
 MEMO_BLOCK: Final = 1024
 """So many requests are remembered by their header blocks, none of which is larger."""
+MEMO_FIELDS: Final = 8 * 1024
+"""Octets of the fields of a request that is remembered, with their overhead: a block of a few octets may unpack to 64 KiB."""
 
 MAX_GAPS: Final = 1000
 """So many gaps in the numbers of the streams are remembered: clients have one or two of them, at the beginning."""
@@ -180,15 +182,20 @@ class Blocks(Control):
         return len(self.streams.keys() | self._at_work) >= self._options.max_concurrent_streams
 
     def _interpret(self, fields: Fields, block: bytes, *, complete: bool) -> tuple[Request, Priority]:
-        options = self._options
+        options, decoder = self._options, self._decoder
         known = interpret(
             fields,
-            self._decoder.list_size,
+            decoder.list_size,
             options.limits,
             complete=complete,
             extended_connect=options.extended_connect,
         )
-        if complete and self._memo_changes == self._decoder.changes and len(block) <= MEMO_BLOCK:
+        if (
+            complete
+            and self._memo_changes == decoder.changes
+            and len(block) <= MEMO_BLOCK
+            and decoder.list_size <= MEMO_FIELDS
+        ):
             if len(self._memo) >= MEMO_SIZE:
                 self._memo.clear()
             self._memo[block] = known if block in self._memo else None

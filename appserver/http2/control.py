@@ -21,7 +21,7 @@ from appserver.http2.frames import (
 from appserver.http2.handler import Handler
 from appserver.http2.options import Options
 from appserver.http2.outbound import Outbound
-from appserver.http2.peer import HEADER_TABLE_SIZE, INITIAL_WINDOW_SIZE, MAX_FRAME, read_settings
+from appserver.http2.peer import HEADER_TABLE_SIZE, INITIAL_WINDOW_SIZE, MAX_FRAME, read_settings, table_sizes
 from appserver.http2.priority import Priority, read_priority
 from appserver.http2.states import RECEIVED, Answer, Event, Ignore, State
 from appserver.http2.stream import Stream
@@ -151,8 +151,10 @@ class Control(Outbound):
         self.greeted = True
         self._spend("SETTINGS frames", 1 + len(payload) / 64)
         settings = read_settings(payload)
-        if (size := settings.get(HEADER_TABLE_SIZE)) is not None:
-            self._encoder.limit_table(size)
+        if HEADER_TABLE_SIZE in settings:
+            sizes = table_sizes(payload)
+            self._encoder.limit_table(min(sizes))
+            self._encoder.limit_table(sizes[-1])
         self.max_frame_size = settings.get(MAX_FRAME, self.max_frame_size)
         window = settings.get(INITIAL_WINDOW_SIZE, self._send_window_at_first)
         if window != self._send_window_at_first:

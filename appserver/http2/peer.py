@@ -25,7 +25,7 @@ def read_settings(payload: bytes) -> dict[int, int]:
     """The settings of one frame: of each identifier the last value, after each has been checked.
 
     Raises ConnectionFailure. A frame has room for 2,730 values, and to apply one may mean to look at every stream; only the
-    last can be observed.
+    last can be observed, but for the size of the table (see `table_sizes`).
     """
     if len(payload) % SETTING.size:
         raise ConnectionFailure(Code.FRAME_SIZE_ERROR, "the payload of SETTINGS is no multiple of 6 octets")
@@ -39,3 +39,11 @@ def read_settings(payload: bytes) -> dict[int, int]:
             raise violation("SETTINGS_MAX_FRAME_SIZE is not from 16,384 to 16,777,215")
         settings[identifier] = value
     return settings
+
+
+def table_sizes(payload: bytes) -> list[int]:
+    """The values of SETTINGS_HEADER_TABLE_SIZE, in their order.
+
+    The smallest and the last have an effect: the peer's table has lost the entries that the smallest has no room for (RFC 7541 section 4.2).
+    """
+    return [value for identifier, value in SETTING.iter_unpack(payload) if identifier == HEADER_TABLE_SIZE]

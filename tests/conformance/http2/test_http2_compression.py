@@ -132,6 +132,20 @@ def test_a_client_that_wants_no_table_gets_none(peer: Peer) -> None:
     assert not peer.decoder.header_table.dynamic_entries
 
 
+@must("RFC 7541 4.2, RFC 9113 6.5.3")
+@pytest.mark.parametrize("sizes", [(0, 4096), (4096, 0, 4096), (0, 100), (100, 0), (0, 10_000)])
+def test_sizes_that_follow_each_other_in_one_frame_are_taken_in_their_order(peer: Peer, sizes: tuple[int, ...]) -> None:
+    for stream in (1, 3, 5):
+        assert peer.get(stream).status == 200  # what comes again is now in the table
+    peer.send(raw(4, 0, 0, b"".join(b"\0\1" + size.to_bytes(4, "big") for size in sizes)))
+    peer.ping()
+    for size in (min(sizes), sizes[-1]):
+        peer.decoder.max_allowed_table_size = size
+        peer.decoder.header_table.maxsize = min(size, peer.decoder.header_table.maxsize)
+    for stream in (7, 9, 11):
+        assert peer.get(stream).status == 200
+
+
 @sec("RFC 7541 7.3, RFC 9113 10.5.1")
 def test_a_bomb_does_not_go_off(peer: Peer) -> None:
     send(peer, 1, FIXED + b"\x40\x01x\x7f\xa1\x1e" + b"v" * 4000)

@@ -218,6 +218,19 @@ class TestHeaders:
             assert client.requests[stream_id].headers == [(b"host", b"a"), (b"x", value)]
         assert block
 
+    @pytest.mark.parametrize(("crumbs", "kept"), [(2, True), (15, False)])
+    def test_a_request_that_unpacks_to_much_is_not_kept(self, crumbs: int, kept: bool) -> None:
+        """Sixteen of them, which a client has sent with some hundred octets, would be a megabyte for as long as it stays."""
+        client = Client()
+        start = b"\x82\x87\x84\x01\x01a"
+        client.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, start + b"\x60\x7f\xa1\x16" + b"c" * 2976))
+        for stream_id in (3, 5, 7, 9):
+            client.send(frame(HEADERS, END_HEADERS | END_STREAM, stream_id, start + b"\xbe" * crumbs))
+        assert client.failure is None
+        cookies = [dict(client.requests[stream_id].headers)[b"cookie"] for stream_id in (7, 9)]
+        assert cookies[0] == cookies[1] == b"; ".join([b"c" * 2976] * crumbs)
+        assert (cookies[0] is cookies[1]) == kept
+
 
 class TestBodies:
     """Sections 6.1 and 8.1."""

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from appserver.http2.errors import Code, ConnectionFailure
-from appserver.http2.peer import read_settings
+from appserver.http2.peer import read_settings, table_sizes
 
 
 def payload(*pairs: tuple[int, int]) -> bytes:
@@ -17,6 +17,10 @@ def payload(*pairs: tuple[int, int]) -> bytes:
 def test_the_last_value_counts_and_unknown_ones_do_no_harm() -> None:
     assert read_settings(payload((1, 5), (0x99, 7), (1, 6))) == {1: 6, 0x99: 7}
     assert read_settings(b"") == {}
+
+
+def test_of_the_size_of_the_table_all_values_are_known() -> None:
+    assert table_sizes(payload((1, 5), (4, 7), (1, 0), (1, 6))) == [5, 0, 6]
 
 
 @pytest.mark.parametrize(
