@@ -132,7 +132,8 @@ class CertificateWatch:
         for path, expires_at in expiries(self._in_use()).items():
             left = expires_at - now
             last = self._reminded.get((path, expires_at))
-            if left > WARNING_AHEAD or (last is not None and now - last < REMINDER_INTERVAL):
+            # A clock that has been set back since would keep a reminder that came in its future from coming again.
+            if left > WARNING_AHEAD or (last is not None and 0 <= now - last < REMINDER_INTERVAL):
                 continue
             self._reminded[path, expires_at] = now
             fields = {"certificate": path, "expires_at": timestamp(expires_at), "days_left": int(left // 86400)}

@@ -142,6 +142,14 @@ class TestCalendar:
         assert told[:14] == [("warning", "certificate expires soon", left) for left in range(13, -1, -1)]
         assert told[14:] == [("error", "certificate has expired", -1)]
 
+    def test_a_clock_that_is_set_back_does_not_keep_it_from_being_told(self, tmp_path: Path) -> None:
+        scene = Scene({1: certificates(tmp_path)})
+        scene.now += 40 * DAY
+        assert [record["event"] for record in scene.look()] == ["certificate has expired"]
+        scene.now -= 20 * DAY
+        assert [record["event"] for record in scene.look()] == ["certificate expires soon"]
+        assert scene.look() == []
+
     def test_of_several_files_each_is_told(self, tmp_path: Path) -> None:
         pair = certificates(tmp_path, "other").material.pairs[0]
         used = certificates(tmp_path)
