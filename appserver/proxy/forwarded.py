@@ -23,6 +23,9 @@ Element = dict[str, str]
 MAX_LINE = 8 * 1024
 """Characters of a field line; a longer one is nothing that proxies have written, and would take its time."""
 
+MAX_PAIRS = 4 * MAX_HOPS
+"""Pairs, or empty places of them, in a field line. Of 8 KiB of commas a client of HTTP/2 sends many with a few octets."""
+
 BROKEN: Element = {"for": "unknown"}
 """Stands for a field line that does not follow the grammar: what it hides is not known, and nothing before it counts."""
 
@@ -56,7 +59,7 @@ def _from_the_right(fields: Fields) -> Iterator[Element]:
 
 def parse_line(line: str) -> list[Element]:
     """Take a field line apart; one that does not follow the grammar is one BROKEN element."""
-    if len(line) > MAX_LINE:
+    if len(line) > MAX_LINE or line.count(",") + line.count(";") > MAX_PAIRS:
         return [BROKEN]
     elements: list[Element] = []
     element: Element = {}

@@ -149,6 +149,14 @@ def test_no_line_makes_the_pattern_go_back_and_forth(line: str) -> None:
     assert parse_line(line) == [BROKEN]
 
 
+@pytest.mark.parametrize("separator", [",", ";", " ,", ";,"])
+def test_a_line_has_room_for_the_pairs_of_all_proxies_and_not_for_thousands(separator: str) -> None:
+    chain = [{"for": "10.0.0.1", "by": "10.0.0.2", "proto": "https", "host": "a"}] * 64
+    line = ",".join(";".join(map("=".join, element.items())) for element in chain)
+    assert parse_line(line) == chain
+    assert parse_line(separator * 2000) == [BROKEN]
+
+
 def test_an_address_with_a_port() -> None:
     expected: Address = ("2001:db8:cafe::17", 4711)
     assert read('for="[2001:db8:cafe::17]:4711"').client == expected
