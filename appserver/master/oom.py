@@ -60,7 +60,8 @@ def _counters(root: Path, membership: Path) -> list[Path]:
             candidates += [root / below / "memory.events", root / "memory.events"]
         elif "memory" in controllers.split(","):
             candidates += [root / "memory" / below / "memory.oom_control", root / "memory" / "memory.oom_control"]
-    return [path for path in candidates if path.exists()][:1]
+    # A sandbox may keep them from being looked at (systemd: InaccessiblePaths=), which counts as not there.
+    return [path for path in candidates if os.access(path, os.R_OK)][:1]
 
 
 def _oom_kills(path: Path) -> int:

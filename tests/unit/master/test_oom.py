@@ -79,5 +79,13 @@ def test_where_nothing_is_counted_nothing_is_claimed(tmp_path: Path, membership:
     assert not kills.claim(2.0)
 
 
+def test_a_counter_that_cannot_be_looked_at_counts_nothing(tmp_path: Path) -> None:
+    """Whatever the reason is: for other users than root it is that of permission, here the name is too long for a file."""
+    (tmp_path / "membership").write_text(f"0::/{'x' * 300}\n")
+    kills = OutOfMemoryKills(tmp_path, tmp_path / "membership")
+    kills.look(1.0)
+    assert not kills.claim(2.0)
+
+
 def test_on_this_machine_it_can_be_asked() -> None:
     OutOfMemoryKills().look(1.0)
