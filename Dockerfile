@@ -28,6 +28,9 @@ COPY appserver /src/appserver
 RUN python3 -m venv /opt/appserver && /opt/appserver/bin/pip install --no-cache-dir '/src[fast]'
 
 FROM ${BASE}
+# Images of Python come without the bytecode of its standard library (the official ones), and nothing writes it later: each start
+# and each reload would compile it anew.
+RUN python3 -m compileall -q -x '/tests?/' "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 COPY --from=build /opt/appserver /opt/appserver
 # Readable for everybody, whatever the umask was under which the project was checked out.
 COPY --chmod=644 config/container.toml /etc/appserver/server.toml

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import socket
 import subprocess
 import sys
 import urllib.request
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import pytest
 
 from tests.support.proxies import free_ports
 from tests.support.runtime_api import Function, RuntimeAPI, url_event
+from tests.support.runtime_interface import PATH, fetch
 from tests.support.waiting import eventually
 
 STARLETTE = """
@@ -77,17 +76,7 @@ def test_frameworks_answer(name: str, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program, out of the wheel of aws-sam-cli."""
-    directory = tmp_path_factory.mktemp("emulator")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(directory), "aws-sam-cli"]
-    subprocess.run(command, check=True, timeout=300)
-    [wheel] = directory.glob("*.whl")
-    machine = {"x86_64": "x86_64", "aarch64": "arm64"}[platform.machine()]
-    program = directory / "aws-lambda-rie"
-    with zipfile.ZipFile(wheel) as content:
-        program.write_bytes(content.read(f"samcli/local/rapid/aws-lambda-rie-{machine}"))
-    program.chmod(0o755)
-    return program
+    return fetch(tmp_path_factory.mktemp("emulator"))
 
 
 class Emulated:
@@ -115,7 +104,7 @@ class Emulated:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def invoke(self, event: Any) -> Any:
-        url = f"http://127.0.0.1:{self.port}/2015-03-31/functions/function/invocations"
+        url = f"http://127.0.0.1:{self.port}{PATH}"
         with urllib.request.urlopen(url, json.dumps(event).encode(), timeout=60) as response:
             return json.load(response)
 
@@ -155,7 +144,7 @@ class TestEmulator:
     def test_streams_are_taken(self, start: Any) -> None:
         """The emulator waits for the end, and shows prelude and body as they are."""
         function = start(STARLETTE, "main:app", "--set", "lambda.streaming=true")
-        url = f"http://127.0.0.1:{function.port}/2015-03-31/functions/function/invocations"
+        url = f"http://127.0.0.1:{function.port}{PATH}"
         with urllib.request.urlopen(url, json.dumps(EVENT).encode(), timeout=60) as response:
             prelude, body = response.read().split(bytes(8))
         assert json.loads(prelude)["statusCode"] == 200

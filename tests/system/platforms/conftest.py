@@ -74,9 +74,10 @@ def make_instance(machine: Machine) -> Iterator[MakeInstance]:
 
 @pytest.fixture(scope="session")
 def engine(debian: Path, wheels: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """An engine that has built the image of the project, `appserver`, and that of the example on top of it, `shop`.
+    """An engine that has built the image of the project, `appserver`, and two on top of it: `shop` and `shop-function`.
 
-    APPSERVER_TEST_ENGINE names the directory of one that has done so already.
+    These are the example as a server and as a function. APPSERVER_TEST_ENGINE names the directory of an engine that
+    has built them already.
     """
     if given := os.environ.get("APPSERVER_TEST_ENGINE"):
         yield Engine(Path(given))
@@ -85,6 +86,8 @@ def engine(debian: Path, wheels: Path, tmp_path_factory: pytest.TempPathFactory)
     engine.import_tree(debian, "base")
     engine.build(ROOT, "appserver", base="localhost/base", wheels=wheels)
     engine.build(ROOT / "deploy/example", "shop", base="localhost/appserver", wheels=wheels)
+    file = ROOT / "deploy/lambda/Dockerfile"
+    engine.build(ROOT / "deploy", "shop-function", base="localhost/appserver", wheels=wheels, file=file)
     yield engine
     engine.call("rmi", "--all", "--force")
     shutil.rmtree(engine.directory)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,9 @@ from tests.system.platforms.debian import ROOT, run
 # has; the program and its arguments follow.
 _IN_OWN_MOUNTS = '{before}; umount -R /sys/fs/cgroup 2>/dev/null; mount -t cgroup2 none /sys/fs/cgroup && exec "$@"'
 
+# A file of Python that has been compiled; one with bytecode stands in quotation marks.
+_COMPILED = re.compile(r"# code object from (/.*\.py)$", re.MULTILINE)
+
 
 class Engine:
     """Builds images and runs containers, all in one directory."""
@@ -41,19 +45,20 @@ class Engine:
         return run(*self._podman, *arguments, timeout=timeout)
 
     def import_tree(self, tree: Path, name: str) -> None:
-        """Make an image of a directory."""
+        """Make an image of a directory. Like the official images of Python it has no bytecode."""
         archive = self.directory / "tree.tar"
-        run("tar", "--create", f"--file={archive}", f"--directory={tree}", ".")
+        run("tar", "--create", "--exclude=__pycache__", f"--file={archive}", f"--directory={tree}", ".")
         self.call("import", archive, name)
         archive.unlink()
 
-    def build(self, context: Path, name: str, *, base: str, wheels: Path) -> None:
-        """Build an image from the Dockerfile of a directory, with packages of Python from `wheels` only."""
+    def build(self, context: Path, name: str, *, base: str, wheels: Path, file: Path | None = None) -> None:
+        """Build an image from the Dockerfile of a directory, or from `file`, with packages of Python from `wheels` only."""
         # As the README says it: podman leaves HEALTHCHECK out of an image in its default format, OCI.
         arguments = {"BASE": base, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"}
         self.call(
             *("build", "--format", "docker", "--isolation=chroot", f"--volume={wheels}:/wheels:ro", f"--tag={name}"),
             *(f"--build-arg={key}={value}" for key, value in arguments.items()),
+            *(() if file is None else (f"--file={file}",)),
             context,
         )
 
@@ -62,11 +67,17 @@ class Engine:
         [found] = json.loads(self.call("image", "inspect", image))
         return {**found["Config"], "Healthcheck": found["Healthcheck"]}
 
-    def command(self, *arguments: str, before: str = "true") -> list[str]:
+    def command(self, *arguments: str, before: str = "true", network: str = "host") -> list[str]:
         """The command that runs `podman run` with these arguments; `before` is shell text that comes first."""
         limits = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1000:1000")
-        podman = [*self._podman, "run", "--rm", "--network=host", "--cgroups=disabled", *limits, *arguments]
+        podman = [*self._podman, "run", "--rm", f"--network={network}", "--cgroups=disabled", *limits, *arguments]
         return ["unshare", "--mount", "bash", "-c", _IN_OWN_MOUNTS.format(before=before), "podman", *podman]
+
+
+def compiled(output: str) -> list[str]:
+    """The modules that had no bytecode, by what a Python with PYTHONVERBOSE=1 has printed."""
+    assert "# code object from" in output
+    return _COMPILED.findall(output)
 
 
 @contextmanager
@@ -103,8 +114,8 @@ def _remove(group: Path) -> bool:
     return True
 
 
-class Container:
-    """A container that runs with the block."""
+class Contained:
+    """A process in a container, which runs with the block. The block begins when it is up."""
 
     def __init__(
         self,
@@ -112,20 +123,15 @@ class Container:
         image: str,
         name: str,
         *options: str,
-        settings: Mapping[str, str] | None = None,
+        environment: Mapping[str, str],
         before: str = "true",
+        network: str = "host",
     ) -> None:
-        """`options` are those of `podman run`, `settings` more variables for the environment; `before` as above."""
-        self.address, self.admin = (Address("127.0.0.1", port) for port in free_ports(2))
-        environment = {
-            "APPSERVER_LISTENERS": json.dumps([{"bind": str(self.address)}]),
-            "APPSERVER_ADMIN__BIND": str(self.admin),
-            **(settings or {}),
-        }
+        """`options` are those of `podman run`, `environment` more variables than the image has; the rest as of `command`."""
         variables = (f"--env={key}={value}" for key, value in environment.items())
         self._pid_file = engine.directory / f"{name}.pid"
         named = (f"--conmon-pidfile={self._pid_file}", f"--name={name}")
-        self._command = engine.command(*named, *variables, *options, image, before=before)
+        self._command = engine.command(*named, *variables, *options, image, before=before, network=network)
         self.name = name
         self._engine = engine
         self._image = image
@@ -138,11 +144,15 @@ class Container:
         assert self._process.stderr is not None
         self.output, self.log = Log(self._process.stdout, "stdout"), Log(self._process.stderr, "stderr")
         try:
-            self.log.wait_for("serving", timeout=60)
+            self._wait_until_up()
         except BaseException:
             self.close()
             raise
         return self
+
+    def _wait_until_up(self) -> None:
+        """Wait until it can be used. Raises AssertionError if it will not be."""
+        raise NotImplementedError
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
@@ -160,9 +170,14 @@ class Container:
     @property
     def pid(self) -> int:
         """Its process number 1, as it is numbered here."""
-        conmon = int(self._pid_file.read_text())
-        children = Path(f"/proc/{conmon}/task/{conmon}/children")
-        return int(eventually(lambda: children.read_text().split(), "the container has a process")[0])
+        return int(eventually(self._children, "the container has a process")[0])
+
+    def _children(self) -> list[str]:
+        ended = self._process.poll() is not None
+        conmon = _read(self._pid_file)  # written when there is a container
+        children = _read(Path(f"/proc/{conmon}/task/{conmon}/children")).split() if conmon else []
+        assert children or not ended, f"{self.name} has ended"
+        return children
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to its process number 1."""
@@ -179,6 +194,31 @@ class Container:
         for log in (self.log, self.output):
             log.join(5)
         return code
+
+
+class Container(Contained):
+    """A server in a container."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        image: str,
+        name: str,
+        *options: str,
+        settings: Mapping[str, str] | None = None,
+        before: str = "true",
+    ) -> None:
+        """`settings` are variables for the environment; the rest as above."""
+        self.address, self.admin = (Address("127.0.0.1", port) for port in free_ports(2))
+        environment = {
+            "APPSERVER_LISTENERS": json.dumps([{"bind": str(self.address)}]),
+            "APPSERVER_ADMIN__BIND": str(self.admin),
+            **(settings or {}),
+        }
+        super().__init__(engine, image, name, *options, environment=environment, before=before)
+
+    def _wait_until_up(self) -> None:
+        self.log.wait_for("serving", timeout=60)
 
     def request(self, target: str = "/", *, timeout: float = 30.0) -> Response:
         """One request on a connection of its own."""

@@ -14,7 +14,8 @@ import pytest
 from tests.support import application
 from tests.support.address import Response
 from tests.support.waiting import eventually
-from tests.system.platforms.engine import Container, Engine, one_cpu_granted
+from tests.system.platforms.debian import run
+from tests.system.platforms.engine import Container, Engine, compiled, one_cpu_granted
 
 # Without the fixtures: the first test makes the Debian of all, which takes minutes on a busy machine.
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300, func_only=True)]
@@ -55,6 +56,11 @@ def test_nothing_of_the_build_is_left_in_the_image(engine: Engine, mounted: str)
         assert container.run("ls", "-d", "/srv/app", "/src").stdout == "/srv/app\n"
         listed = container.run("/opt/appserver/bin/pip", "list", "--format=json").stdout
         assert "hatchling" not in {package["name"] for package in json.loads(listed)}
+
+
+def test_nothing_but_the_application_is_compiled_at_each_start(engine: Engine, mounted: str) -> None:
+    command = engine.command("--env=PYTHONVERBOSE=1", "--read-only", mounted, "localhost/appserver", "check", "--app")
+    assert compiled(run(*command)) == ["/srv/app/main.py"]
 
 
 def test_term_drains_and_ends_with_0_as_process_number_1(engine: Engine, mounted: str) -> None:
