@@ -11,6 +11,7 @@ be reaped.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -119,40 +120,46 @@ class Upgrade:
 
     async def _try(self, limit: float) -> None:
         """Have the new program go through everything but the taking over. Raises UpgradeError if it does not succeed."""
+        with contextlib.ExitStack() as opened:
+            try:
+                words = os.memfd_create("appserver-words")
+                opened.callback(os.close, words)
+                handover = self._describe()
+                state = handover.write()
+                opened.callback(os.close, state)
+                status = await self._run_on_trial(handover, state, words, limit)
+            except OSError as error:
+                raise UpgradeError(f"{sys.executable} cannot be started: {error.strerror}") from error
+            said = _said(words)
+        if status.code != 0:
+            raise UpgradeError(f"the new program {describe_status(status)}: {_last_words(said)}")
+        if FIT not in said:
+            raise UpgradeError("the new program is not appserver, or an older one: it cannot take over")
+
+    async def _run_on_trial(self, handover: Handover, state: int, words: int, limit: float) -> ExitStatus:
         loop = asyncio.get_running_loop()
         exited: asyncio.Future[ExitStatus] = loop.create_future()
-        handover, words = self._describe(), os.memfd_create("appserver-words")
-        state = handover.write()
+        self.child = Child(
+            _spawn(self._command(TRY, state), [state, handover.scoreboard], words), exited.set_result, loop
+        )
         try:
-            self.child = Child(
-                _spawn(self._command(TRY, state), [state, handover.scoreboard], words), exited.set_result, loop
-            )
-            try:
-                async with asyncio.timeout(limit):
-                    status = await asyncio.shield(exited)
-            except TimeoutError:
-                self.child.signal(signal.SIGKILL)
-                await exited
-                raise UpgradeError(
-                    f"the new program did not come up within {limit:g} s (workers.boot_timeout)"
-                ) from None
-            said = _said(words)
-            if status.code != 0:
-                raise UpgradeError(f"the new program {describe_status(status)}: {_last_words(said)}")
-            if FIT not in said:
-                raise UpgradeError("the new program is not appserver, or an older one: it cannot take over")
-        except OSError as error:
-            raise UpgradeError(f"{sys.executable} cannot be started: {error.strerror}") from error
+            async with asyncio.timeout(limit):
+                return await asyncio.shield(exited)
+        except TimeoutError:
+            self.child.signal(signal.SIGKILL)
+            await exited
+            raise UpgradeError(f"the new program did not come up within {limit:g} s (workers.boot_timeout)") from None
         finally:
-            if self.child is not None and not exited.done():  # this program ends meanwhile
+            if not exited.done():  # this program ends meanwhile
                 self.child.signal(signal.SIGKILL)
             self.child = None
-            os.close(state)
-            os.close(words)
 
     def _become(self) -> None:
         handover = self._describe()
-        state = handover.write()
+        try:
+            state = handover.write()
+        except OSError as error:
+            raise UpgradeError(f"nothing can be handed over: {error.strerror}") from error
         passed = [fd for fd in (state, *handover.descriptors()) if not os.get_inheritable(fd)]
         self._output.flush(FLUSH_TIMEOUT)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +45,9 @@ _HTTP = HTTPSettings(
     keepalive_timeout=_PATIENCE,
     write_timeout=_PATIENCE,
 )
-_LIMITS = WorkersSettings(max_connections=128)
+_MAX_CONNECTIONS = 128
+# They may take one of so many descriptors of this process on each address: reloads and new workers need some as well.
+_SHARE = 4
 
 # Time for open connections when an address is given up, in seconds: as `reload.linger`, and at the end of the program.
 _LINGER = 1.0
@@ -116,7 +119,7 @@ class AdminListener:
             http=_HTTP,
             http2=None,
             websocket=WebSocketSettings(enabled=False),
-            workers=_LIMITS,
+            workers=WorkersSettings(max_connections=_max_connections()),
             root_path="",
             state={},
             slot=_private_slot(),
@@ -151,6 +154,11 @@ class AdminListener:
         """Let go of the address, and of the file of a unix socket."""
         for listener in self._bound:
             listener.close()
+
+
+def _max_connections() -> int:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _MAX_CONNECTIONS if limit < 0 else min(_MAX_CONNECTIONS, max(1, limit // _SHARE))  # below 0: there is none
 
 
 def _private_slot() -> WorkerSlot:

@@ -57,6 +57,19 @@ def test_probes_get_an_answer_whoever_else_is_connected(
     )
 
 
+def test_a_master_with_few_descriptors_keeps_some_for_its_work(start_server: StartServer) -> None:
+    server = start_server({"admin": {"bind": "127.0.0.1:0"}}, limits="ulimit -n 64")
+    address = Address.parse(server.log.matching("admin listening")[0]["address"])
+    with ExitStack() as clients:
+        for _ in range(100):
+            client = clients.enter_context(address.connect(timeout=PATIENCE))
+            client.sendall(KINDS["kept alive"])
+            assert client.recv(4096).startswith(b"HTTP/1.1 200")
+        assert address.request("GET", "/readyz", timeout=PATIENCE).status == 200
+        assert server.reload()["result"] == "ok"
+    assert not server.log.matching("cannot accept")
+
+
 def test_the_one_that_has_been_idle_the_longest_gives_way(start_server: StartServer) -> None:
     server = start_server({"admin": {"bind": "127.0.0.1:0"}})
     address = Address.parse(server.log.matching("admin listening")[0]["address"])
