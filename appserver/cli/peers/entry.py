@@ -45,6 +45,8 @@ def find(path: str, name: str, entrypoint: str) -> Entry:
     if not file.exists():
         raise UsageError(f"fastapi: {file}: no such file; run migrate where the application is")
     source = file / _INIT if file.is_dir() else file
+    if not is_regular(source):
+        raise UsageError(f"fastapi: {source}: no such file, or something else than one")
     parts = list(_module(file.resolve()))
     module, top = ".".join(part.stem for part in parts), parts[0].parent
     directory = os.path.relpath(top)
@@ -52,11 +54,11 @@ def find(path: str, name: str, entrypoint: str) -> Entry:
 
 
 def _configured() -> str:
+    if not is_regular(Path("pyproject.toml")):
+        return ""
     try:
         content = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))
         found = content.get("tool", {}).get("fastapi", {}).get("entrypoint", "")
-    except FileNotFoundError:
-        return ""
     except (OSError, ValueError, AttributeError) as error:
         raise UsageError(f"pyproject.toml: {error}") from error
     return str(found)

@@ -236,7 +236,8 @@ class TestFastAPI:
             ("fastapi run -e a", "expected module:attribute, not 'a'"),
             ("fastapi run broken.py", "broken.py: it cannot be read"),
             ("fastapi run empty.py", "empty.py: no application found in it"),
-            ("fastapi run package", "package/__init__.py: No such file"),
+            ("fastapi run package", "package/__init__.py: no such file, or something else"),
+            ("fastapi run /dev/zero", "/dev/zero: no such file, or something else"),
             ("fastapi run --colour", "fastapi-cli 0.0) has no argument --colour"),
         ],
     )
