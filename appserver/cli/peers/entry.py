@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appserver.errors import UsageError
-from appserver.files.kinds import is_regular
+from appserver.files.kinds import exists, is_directory, is_regular
 
 _FILES = ("main.py", "app.py", "api.py", "app/main.py", "app/app.py", "app/api.py")
 _NAMES = ("app", "api")
@@ -42,9 +42,9 @@ def find(path: str, name: str, entrypoint: str) -> Entry:
             raise UsageError(f"fastapi: entrypoint: expected module:attribute, not {entrypoint!r}")
         return Entry(entrypoint)
     file = Path(path or _usual_file())
-    if not file.exists():
+    if not exists(file):
         raise UsageError(f"fastapi: {file}: no such file; run migrate where the application is")
-    source = file / _INIT if file.is_dir() else file
+    source = file / _INIT if is_directory(file) else file
     if not is_regular(source):
         raise UsageError(f"fastapi: {source}: no such file, or something else than one")
     parts = list(_module(file.resolve()))
@@ -75,7 +75,7 @@ def _module(path: Path) -> Iterator[Path]:
     """Yield the packages around a module, the outermost first, and the module."""
     if path.name == _INIT:
         path = path.parent
-    if (path.parent / _INIT).is_file():
+    if is_regular(path.parent / _INIT):
         yield from _module(path.parent)
     yield path
 
