@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 import time
@@ -13,17 +14,23 @@ from appserver.aws.adapter import Invocation
 INTERVAL = 0.1
 """Seconds between two looks."""
 
+PATIENCE = 3
+"""So many looks in a row the event loop may owe an answer before it counts as blocked: looks, since a process may stand still."""
+
 
 class Watch:
     """Logs where the thread of the event loop stands when an invocation is nearly over and the loop has not ended it.
 
-    To be made in that thread. A loop that runs ends an invocation `margin` seconds earlier than that.
+    To be made in that thread. A loop that runs ends an invocation `margin` seconds earlier than that, unless it is Lambda that takes
+    its time, for the answer: so the loop is asked whether it runs.
     """
 
     def __init__(self, logger: Logger, margin: float) -> None:
         self._logger = logger
         self._margin = margin
         self._thread = threading.get_ident()
+        self._loop = asyncio.get_running_loop()
+        self._runs = threading.Event()  # set by the loop when it is asked
         self._invocations: dict[int, Invocation] = {}
         self._ended = threading.Event()
         self._watcher: threading.Thread | None = None
@@ -43,12 +50,26 @@ class Watch:
             self._watcher.join()
 
     def _run(self) -> None:
+        owed = 0
+        self._runs.set()
         while not self._ended.wait(INTERVAL):
-            now = time.monotonic()
-            for key, invocation in list(self._invocations.items()):
-                left = invocation.deadline - now
-                if left < min(self._margin, INTERVAL * 3) and self._invocations.pop(key, None) is not None:
-                    self._report(invocation)
+            if not self._invocations:  # the process may be frozen
+                continue
+            if self._runs.is_set():
+                owed = 0
+                self._runs.clear()
+                self._loop.call_soon_threadsafe(self._runs.set)
+            else:
+                owed += 1
+            if owed >= PATIENCE:
+                self._look()
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        for key, invocation in list(self._invocations.items()):
+            left = invocation.deadline - now
+            if left < min(self._margin, INTERVAL * 3) and self._invocations.pop(key, None) is not None:
+                self._report(invocation)
 
     def _report(self, invocation: Invocation) -> None:
         frame = sys._current_frames().get(self._thread)
