@@ -42,6 +42,7 @@ class Wire(asyncio.Protocol):
         self._pieces: list[bytes | bytearray] = []
         self._reply: asyncio.Future[Reply] | None = None
         self._closes = False  # the server, behind this reply
+        self._is_open_ended = False  # so the end of its body is that of the connection
         self._error: Exception | None = None
         self.congested = False
         self.is_lost = False
@@ -110,6 +111,8 @@ class Wire(asyncio.Protocol):
             self._break(ConnectionError(f"the answer cannot be understood: {error}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is None and self._is_open_ended and self._head is not None:
+            self._finish(bytes(self._received))
         self._break(exc if isinstance(exc, ConnectionError) else ConnectionResetError("the connection was closed"))
 
     def _break(self, error: ConnectionError) -> None:
@@ -140,17 +143,23 @@ class Wire(asyncio.Protocol):
             body = self._read_body()
             if body is None:
                 return
-            assert self._head is not None
-            status, headers = self._head
-            if self._closes and self._transport is not None:
-                self.is_lost = True
-                self._transport.close()
+            self._finish(body)
+
+    def _finish(self, body: bytes) -> None:
+        assert self._head is not None
+        status, headers = self._head
+        if self._closes and self._transport is not None:
+            self.is_lost = True
+            self._transport.close()
+        if self._reply is not None and not self._reply.done():
             self._reply.set_result(Reply(status, headers, body))
 
     def _begin_body(self, head: tuple[int, dict[str, str]]) -> None:
         self._head = head
         headers = head[1]
         self._closes = headers.get("connection", "").lower() == "close"
+        # RFC 9112 section 6.3: such a body ends with the connection. Without "close" it is taken for none, and not waited for.
+        self._is_open_ended = self._closes and not headers.keys() & {"content-length", "transfer-encoding"}
         self._pieces = []
         self._decoder = None
         if headers.get("transfer-encoding", "").lower() == "chunked":
@@ -163,7 +172,12 @@ class Wire(asyncio.Protocol):
             read = self._decoder.decode(self._received, 0, self._pieces)
             del self._received[:read]
             return b"".join(self._pieces) if self._decoder.finished else None
-        length = int(self._head[1].get("content-length", "0"))
+        if self._is_open_ended:
+            return None
+        said = self._head[1].get("content-length", "0")
+        if not (said.isascii() and said.isdigit()):
+            raise ValueError(f"its body has the length {said[:64]!r}")
+        length = int(said)
         if len(self._received) < length:
             return None
         body = bytes(self._received[:length])

@@ -35,13 +35,13 @@ class Edge:
     streams = False
 
     def limit(self, event: dict[str, Any]) -> int:
-        config = table(table(event["Records"][0], "cf"), "config")
+        config = event["Records"][0]["cf"].get("config") or {}
         return MAX_ANSWER_TO_VIEWER if config.get("eventType") == "viewer-request" else MAX_ANSWER_OF_ORIGIN
 
     def read(self, event: dict[str, Any], options: Options) -> InvocationRequest:
         cf = table(event["Records"][0], "cf")
+        kind = table(cf, "config").get("eventType")
         if "response" in cf:
-            kind = table(cf, "config").get("eventType")
             raise EventError(
                 f"the trigger of Lambda@Edge is {kind}, which has a response already: use origin-request or viewer-request",
                 "UnknownEvent",

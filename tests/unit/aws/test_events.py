@@ -309,6 +309,7 @@ class TestWhatIsWrong:
             changed(events.HTTP, headers={"x": 1}),
             changed(events.HTTP, requestContext={"http": []}),
             {"Records": [{"cf": {}}]},
+            {"Records": [{"cf": {"config": "viewer-request", "request": {"method": "GET"}}}]},
             {"Records": [{"cf": {"request": {"method": "GET", "headers": {"x": "y"}}}}]},
         ],
     )

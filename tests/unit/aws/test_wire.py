@@ -72,6 +72,7 @@ async def ask(address: str) -> Reply:
         b"HTTP/1.1 200 OK\r\n" + NEXT + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n",
         b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\n" + NEXT + b"Content-Length: 2\r\n\r\n{}",
         b"HTTP/1.1 200 OK\r\n" + NEXT + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\n" + NEXT + b"Connection: close\r\n\r\n{}",
     ],
 )
 def test_invocations_come_in_several_forms(answer: bytes) -> None:
@@ -83,7 +84,12 @@ def test_invocations_come_in_several_forms(answer: bytes) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [b"", b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nx\r\n\r\n"],
+    [
+        b"",
+        *(b"HTTP/1.1 200 OK\r\n" + NEXT + b"Content-Length: %b\r\n\r\n{}" % size for size in (b"x", b"-2")),
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nx\r\n\r\n",
+    ],
 )
 def test_a_reply_that_is_none_is_asked_for_again(answer: bytes) -> None:
     good = b"HTTP/1.1 200 OK\r\n" + NEXT + b"Content-Length: 2\r\n\r\n{}"
