@@ -333,6 +333,9 @@ class Connection(Link):
     def write_body(self, data: bytes, more: bool) -> None:
         encoder = self._encoder
         if encoder.on_wire:
+            if self._transport.is_closing():
+                self._write_in_vain(more)
+                return
             parts = encoder.body(data, more)
         else:
             if self.state == states.BODY:
@@ -347,6 +350,14 @@ class Connection(Link):
         if not more:
             assert self.exchange is not None
             self._complete(self.exchange)
+
+    def _write_in_vain(self, more: bool) -> None:
+        """The connection is lost, which is still to be told: what has been sent is not the response."""
+        if more:
+            self.wait_for_end()
+        else:
+            assert self.exchange is not None
+            self._finish(self.exchange, GONE, "aborted")
 
     async def write_file(self, part: FilePart, more: bool) -> None:
         exchange = self.exchange

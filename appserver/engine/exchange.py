@@ -202,7 +202,7 @@ class Exchange:
             more = bool(message.get("more_body", False))
             carrier = self.carrier
             carrier.write_body(data, more)
-            if more and (carrier.congested or self.asked_to_end):
+            if more and (carrier.congested or self.asked_to_end or self.request.method == "HEAD"):
                 await self._may_go_on()
         elif phase == START and kind == "http.response.start":
             self.event_stream = self.carrier.start(message["status"], message.get("headers", ()))
@@ -249,6 +249,8 @@ class Exchange:
         """
         if self.carrier.congested:
             await self.carrier.writable()
+        elif self.request.method == "HEAD":
+            await asyncio.sleep(0)  # nothing of it is written, so nothing else would make an endless stream wait
         if self.asked_to_end and self.phase == BODY and not self.told_of_disconnect:
             self.told_of_disconnect = True
             raise ClientDisconnected("the server is stopping, so event streams end")
