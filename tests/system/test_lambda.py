@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.support.runtime_api import Function, RuntimeAPI, url_event
+from tests.support.server import PYTHONPATH
 from tests.support.waiting import eventually
 
 SITE = """
@@ -541,17 +542,24 @@ def test_the_zip_file_of_the_documentation_runs(api: RuntimeAPI, tmp_path: Path)
     deploy = Path(__file__).parents[2] / "deploy"
     for file in ("lambda/bootstrap", "lambda/server.toml", "example/main.py"):
         shutil.copy(deploy / file, tmp_path)
+    with (tmp_path / "main.py").open("a", encoding="utf-8") as source:
+        source.write("\n@app.get('/print')\ndef say() -> None:\n    print('printed')\n")
     python = tmp_path / "python/bin/python3"
     python.parent.mkdir(parents=True)
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n', encoding="utf-8")
     python.chmod(0o755)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("APPSERVER_", "AWS_"))}
+    ours = ("APPSERVER_", "AWS_", "PYTHON")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environment |= {"AWS_LAMBDA_RUNTIME_API": api.address, "LAMBDA_TASK_ROOT": str(tmp_path), "_HANDLER": "main:app"}
-    with subprocess.Popen([tmp_path / "bootstrap"], env=environment, stdout=subprocess.DEVNULL) as process:
+    environment |= {"PYTHONPATH": PYTHONPATH}
+    output = tmp_path / "output"
+    with output.open("wb") as file, subprocess.Popen([tmp_path / "bootstrap"], env=environment, stdout=file) as process:
         try:
             prelude, body = api.invoke(url_event("/articles/1")).split()
             assert prelude["statusCode"] == 200
             assert json.loads(body)["name"] == "Bicycle bell"
+            assert api.invoke(url_event("/print")).split()[0]["statusCode"] == 200
+            assert "printed\n" in output.read_text(), "what is left in a buffer is logged when Lambda thaws the process"
         finally:
             process.terminate()
     assert process.returncode == 0
