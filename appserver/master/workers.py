@@ -185,10 +185,13 @@ class WorkerHandle:
         return threads or NO_STACKS, tasks or NO_TASKS
 
     async def _report_tasks(self, limit: float) -> str:
-        """Have the event loop report its tasks; empty if it does not within `limit` seconds."""
+        """Have the event loop report its tasks; empty if it does not within `limit` seconds, or nothing can be written into."""
+        try:
+            file = report_file("appserver-tasks")
+        except OSError:
+            return ""
         serial = next(self._serials)
         report = self._reports[serial] = self._loop.create_future()
-        file = report_file("appserver-tasks")
         try:
             with contextlib.suppress(OSError):  # it has just exited, or has not read its channel for long
                 self._hearing.send(ReportTasks(serial), [file])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
 
@@ -286,6 +287,19 @@ class TestStacks:
             assert await handle.stacks() == (NO_STACKS, NO_TASKS)
             handle.close()
             assert await handle.stacks() == (NO_STACKS, NO_TASKS)
+
+        play(act)
+
+    def test_without_descriptors_there_are_no_tasks(self, play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(_name: str) -> int:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        async def act(stage: Stage) -> None:
+            handle, worker = forked(stage)
+            monkeypatch.setattr(workers, "report_file", refuse)
+            assert await handle.stacks() == (NO_STACKS, NO_TASKS)
+            assert worker.orders() == []
+            handle.close()
 
         play(act)
 
