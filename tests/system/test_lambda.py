@@ -553,7 +553,7 @@ def test_the_zip_file_of_the_documentation_runs(api: RuntimeAPI, tmp_path: Path)
     environment |= {"AWS_LAMBDA_RUNTIME_API": api.address, "LAMBDA_TASK_ROOT": str(tmp_path), "_HANDLER": "main:app"}
     environment |= {"PYTHONPATH": PYTHONPATH}
     output = tmp_path / "output"
-    with output.open("wb") as file, subprocess.Popen([tmp_path / "bootstrap"], env=environment, stdout=file) as process:
+    with output.open("wb") as log, subprocess.Popen([tmp_path / "bootstrap"], env=environment, stdout=log) as process:
         try:
             prelude, body = api.invoke(url_event("/articles/1")).split()
             assert prelude["statusCode"] == 200
