@@ -119,6 +119,9 @@ class Carrier(Response):
     def body_taken(self, octets: int) -> None:
         """It is here as a whole."""
 
+    def let_go(self) -> None:
+        """Nothing: there is no other request, and Lambda waits for the whole response."""
+
     def turn_away(self, error: RequestError) -> None:
         self._refuse(error, DONE, None)
 

@@ -233,9 +233,12 @@ class Connection(Link):
         self._read_by = service.clock() + limit
         self._set_deadline()
 
-    def _complete(self, exchange: Exchange) -> None:
-        """The response is complete: wait for the next request, or end the connection."""
-        now = self._finish(exchange, DONE)
+    def _complete(self, exchange: Exchange, phase: int = DONE) -> None:
+        """The response is complete: wait for the next request, or end the connection.
+
+        `phase` is GONE if the application is not through with it.
+        """
+        now = self._finish(exchange, phase)
         self.state = state = states.AFTER_RESPONSE_SENT[self.state]
         if state == states.ENDING:
             return
@@ -445,6 +448,12 @@ class Connection(Link):
             self.reset()
         else:
             self.close()
+
+    def let_go(self) -> None:
+        """Do so for a client that has sent its next request, or has closed its side: as nothing is written, it would not be seen to leave."""
+        if self.state == states.RESPONSE and (self._half_closed or not self._parser.idle):
+            assert self.exchange is not None
+            self._complete(self.exchange, GONE)
 
     def _finish(self, exchange: Exchange, phase: int, outcome: str | None = None) -> float:
         """Forget an exchange that is over for the client; returns the time."""

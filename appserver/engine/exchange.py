@@ -112,6 +112,9 @@ class Carrier(Protocol):
     def break_off(self, outcome: str) -> None:
         """End the response in a way that the client cannot take for its end."""
 
+    def let_go(self) -> None:
+        """All that the client gets of the response has been sent: end it if the client does not wait for that."""
+
 
 class Exchange:
     """`receive` and `send` of one request."""
@@ -290,12 +293,14 @@ class Exchange:
     def sweep(self, ending: bool) -> None:
         """Send a head that still waits for its body; when `ending`, ask an event stream that sends nothing for its end.
 
-        Due once a second. `receive` asks, by http.disconnect, and so does an error of `send`. An application that has come to
+        Due once a second. The answer to HEAD may be let go, since a client that has the head has all of it. `receive` asks, by http.disconnect, and so does an error of `send`. An application that has come to
         neither within a second is cancelled, as for a client that has left (see `outlive`). The client of an event stream
         connects again when it ends, and misses nothing: so browsers' EventSource works. A response to anything but GET is left
         alone: it may be the answer to a request that is being worked on.
         """
         self.release_head()
+        if self.request.method == "HEAD" and self.phase == BODY:
+            self.carrier.let_go()
         if ending and self.event_stream and self.phase == BODY and self.request.method == "GET":
             if self.asked_to_end:
                 if not self.told_of_disconnect and self.task is not None:

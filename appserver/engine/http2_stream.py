@@ -192,6 +192,9 @@ class StreamCarrier(OnStream):
         self._connection.flush_soon()
         self._connection.forget(self.exchange, GONE, self.status if self.on_wire else 0, outcome)
 
+    def let_go(self) -> None:
+        """Nothing: no other request waits for this one, and a client that leaves resets its stream."""
+
 
 class Session(PipeUser, Protocol):
     """The session that a pipe carries."""

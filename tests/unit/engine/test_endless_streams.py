@@ -127,3 +127,39 @@ def test_an_answer_to_head_leaves_others_their_turns(loop: str) -> None:
             await other.close()
 
     run(scenario, loop)
+
+
+@each_loop
+@pytest.mark.parametrize("next_request", [True, False], ids=["a next request", "the client's end"])
+def test_an_answer_to_head_ends_when_its_client_goes_on(loop: str, next_request: bool) -> None:
+    """The client has all of it with the head. A proxy in front uses the connection for somebody else then."""
+    ended = asyncio.Event()
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "HEAD":
+            await respond(send, b"other")
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        try:
+            while True:
+                await send(PIECE)
+                await asyncio.sleep(0.01)
+        finally:
+            ended.set()
+
+    async def scenario() -> None:
+        async with serving(application) as served, asyncio.timeout(20):
+            peer = await served.connect()
+            peer.send(request("/", "HEAD"))
+            await peer.reader.readuntil(b"\r\n\r\n")
+            if next_request:
+                peer.send(request())
+                assert (await peer.response()).body == b"other"
+            else:
+                peer.writer.write_eof()
+                assert await peer.rest() == b""
+            await ended.wait()
+            await peer.close()
+            assert not served.log.of("application failed")
+
+    run(scenario, loop)
