@@ -164,9 +164,9 @@ def move_python(debian: Path, place: Path) -> None:
 def package(engine: Engine, wheels: Path, directory: Path) -> None:
     """Call the script in the Debian to which that Python belongs."""
     (directory / "out").mkdir()
-    volumes = (f"--volume={ROOT}:/src:ro", f"--volume={wheels}:/wheels:ro", f"--volume={directory}:/work")
+    volumes = (f"--volume={ROOT}:/src:ro", f"--volume={wheels}:/wheels:ro", f"--volume={directory}:/scratch")
     pip = ("--env=PIP_NO_INDEX=1", "--env=PIP_FIND_LINKS=/wheels")
-    script = ("sh", "/src/deploy/lambda/package.sh", "/work/out/build", "/work/moved/bin/python3")
+    script = ("sh", "/src/deploy/lambda/package.sh", "/scratch/out/build", "/scratch/moved/bin/python3")
     requirements = ("appserver-asgi[fast]", "-r", "/src/deploy/example/requirements.txt")
     run(*engine.command(*volumes, *pip, "localhost/base", *script, *requirements))
 
