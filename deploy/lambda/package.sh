@@ -19,7 +19,8 @@ cp -R "$home/lib" "$build/python/lib"
 for name in test idlelib tkinter turtledemo ensurepip lib2to3 'config-*' EXTERNALLY-MANAGED; do
     rm -rf "$build"/python/lib/python3.*/$name
 done
-rm -rf "$build"/python/lib/tcl* "$build"/python/lib/tk* "$build"/python/lib/itcl* "$build"/python/lib/libtcl* "$build"/python/lib/libtk*
+rm -rf "$build"/python/lib/pkgconfig "$build"/python/lib/tcl* "$build"/python/lib/tk* "$build"/python/lib/itcl* "$build"/python/lib/libtcl* "$build"/python/lib/libtk*
+find "$build/python/lib" -maxdepth 1 -type l -exec rm {} + # for linkers only, and SAM packs what they point at once more
 
 "$build/python/bin/python3" -m pip install --quiet --no-compile --no-warn-script-location --root-user-action=ignore "$@"
 find "$build/python/bin" ! -type d ! -name python3 -exec rm {} + # scripts that name a Python of this machine

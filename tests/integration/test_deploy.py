@@ -242,3 +242,23 @@ def test_operations_explain_every_alert() -> None:
     text = (ROOT / "deploy/OPERATIONS.md").read_text(encoding="utf-8")
     assert alerts
     assert [alert for alert in alerts if f"`{alert}`" not in text] == []
+
+
+class Template(yaml.SafeLoader):
+    """Reads the functions of CloudFormation (`!GetAtt`) as their arguments."""
+
+
+Template.add_multi_constructor("!", lambda loader, _, node: loader.construct_scalar(node))
+
+
+def test_the_template_for_sam_names_what_is_there() -> None:
+    """`sam build` makes the image, and leaves the zip file alone: that is made by package.sh, and by a Makefile if SAM is not told."""
+    resources = yaml.load((ROOT / "deploy/lambda/template.yaml").read_text(encoding="utf-8"), Template)["Resources"]
+    image, archive = resources["Streaming"], resources["Buffered"]
+    context = ROOT / "deploy/lambda" / image["Metadata"]["DockerContext"]
+    assert (context / image["Metadata"]["Dockerfile"]).samefile(ROOT / "deploy/lambda/Dockerfile")
+    copied = re.findall(r"^COPY (?:--\S+ )*(.+) \S+$", (ROOT / "deploy/lambda/Dockerfile").read_text(), re.MULTILINE)
+    assert all((context / name).is_file() for names in copied for name in names.split())
+    assert archive["Metadata"] == {"SkipBuild": True}
+    settings = tomllib.loads((ROOT / "deploy/lambda/server.toml").read_text())
+    assert archive["Properties"]["Handler"] == settings["app"]["target"]
