@@ -15,18 +15,34 @@ Owns the walk, the rules of what is refused, and every change of an owner or a m
 
 from __future__ import annotations
 
-from appserver.files.directory import Directory, Place, UnsafeFileError, find, outsider, user_name
-from appserver.files.regular import (
-    make_directory,
-    open_existing,
-    open_to_append,
-    read,
-    read_input,
-    read_small,
-    remove,
-    replace,
-)
-from appserver.files.sockets import Access, FileIdentity, bind_socket, change_socket, identify, remove_socket
+from typing import TYPE_CHECKING
+
+from appserver.late import late
+
+if TYPE_CHECKING:
+    from appserver.files.directory import Directory, Place, UnsafeFileError, find, outsider, user_name
+    from appserver.files.regular import (
+        make_directory,
+        open_existing,
+        open_to_append,
+        read,
+        read_input,
+        read_small,
+        remove,
+        replace,
+    )
+    from appserver.files.sockets import Access, FileIdentity, bind_socket, change_socket, identify, remove_socket
+else:
+    __getattr__ = late(
+        __name__,
+        {
+            "directory": ("Directory", "Place", "UnsafeFileError", "find", "outsider", "user_name"),
+            "regular": (
+                "make_directory", "open_existing", "open_to_append", "read", "read_input", "read_small", "remove", "replace",
+            ),
+            "sockets": ("Access", "FileIdentity", "bind_socket", "change_socket", "identify", "remove_socket"),
+        },
+    )  # fmt: skip
 
 __all__ = [
     "Access", "Directory", "FileIdentity", "Place", "UnsafeFileError", "bind_socket", "change_socket", "find", "identify", "make_directory",

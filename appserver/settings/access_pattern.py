@@ -7,7 +7,7 @@ import re
 ATOMS = "hlutrmUqHsBbfaTMDLp"
 """What %(x)s can name: gunicorn's atoms, but for its headers of responses and variables."""
 
-ATOM = re.compile(rf"%%|%\((?:(?P<atom>[{ATOMS}])|\{{(?P<field>[!#$&'*+.^_`|~0-9A-Za-z-]+)\}}i)\)s")
+ATOM = rf"%%|%\((?:(?P<atom>[{ATOMS}])|\{{(?P<field>[!#$&'*+.^_`|~0-9A-Za-z-]+)\}}i)\)s"
 
 _NAMES = ("auto", "json", "combined", "console")
 _EXPECTED = 'expected "auto", "json", "combined" or "console", or a pattern such as "%(h)s %(r)s %(s)s %(D)s"'
@@ -21,7 +21,7 @@ def parse_access_format(value: object) -> str:
         return value.lower()
     if "%(" not in value:
         raise ValueError(_EXPECTED)
-    rest = ATOM.sub("", value)
+    rest = re.sub(ATOM, "", value)
     if "%" in rest:
         unknown = re.search(r"%(\([^)]*\)\w?)?", rest)
         raise ValueError(

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 _EXPECTED = "expected HOST:PORT, [v6]:PORT, unix:/path, fd://N or systemd:NAME"
 # RFC 1123 section 2.1, and the underscore that container networks put into names.
-_HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?", re.ASCII)
+_HOST_NAME = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9_-]{1,63}(?<!-))*\.?"
 # sd_listen_fds_with_names(3): no colon, no control characters.
-_DESCRIPTOR_NAME = re.compile(r"[!-9;-~]{1,255}")
+_DESCRIPTOR_NAME = r"[!-9;-~]{1,255}"
 _UNIX_PATH_BYTES = 107  # sockaddr_un's sun_path (unix(7)), less the terminating NUL
 
 
@@ -81,7 +81,7 @@ def parse_address(value: object) -> Address:
         return _descriptor(value)
     if value.startswith("systemd:"):
         name = value.removeprefix("systemd:")
-        if not _DESCRIPTOR_NAME.fullmatch(name):
+        if not re.fullmatch(_DESCRIPTOR_NAME, name):
             raise ValueError("expected systemd:NAME with the FileDescriptorName= of a socket unit")
         return SystemdAddress(name)
     return _tcp(value)
@@ -132,6 +132,6 @@ def _host(host: str, port: str) -> str:
             return str(ipaddress.IPv4Address(host))
         except ValueError:
             raise ValueError(f"{_EXPECTED}; {host} is no IPv4 address") from None
-    if len(host) > 253 or not _HOST_NAME.fullmatch(host):
+    if len(host) > 253 or not re.fullmatch(_HOST_NAME, host, re.ASCII):
         raise ValueError(f"{_EXPECTED}; the host is neither a name nor an address")
     return host

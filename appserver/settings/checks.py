@@ -21,7 +21,7 @@ from appserver.errors import SettingsError
 from appserver.files.kinds import destination, exists, is_directory, is_regular
 from appserver.settings.address import TCPAddress, UnixAddress, parse_address
 from appserver.settings.env_file import read_env_file
-from appserver.settings.keys import Location, dotted
+from appserver.settings.locations import Location, dotted
 from appserver.settings.logging_config import mistakes, read_logging_config
 from appserver.settings.model import AppSettings, Settings
 

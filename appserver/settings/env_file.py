@@ -15,15 +15,12 @@ from appserver.files import read
 
 _MAX_SIZE = 1024 * 1024
 
-_BLANK = re.compile(r"[ \t]*(#[^\n]*)?(\n|\Z)")
-_ASSIGNMENT = re.compile(
-    r"""
+_BLANK = r"[ \t]*(#[^\n]*)?(\n|\Z)"
+_ASSIGNMENT = r"""
     [ \t]* (export[ \t]+)? (?P<name>[A-Za-z_][A-Za-z0-9_]*) [ \t]* =
     ( [ \t]* '(?P<single>[^']*)' | [ \t]* "(?P<double>([^"\\]|\\.)*)" | (?![ \t]*['"]) (?P<bare>[^\n]*?) )
     ([ \t]+\#[^\n]* | [ \t]*) (\n|\Z)
-    """,
-    re.VERBOSE | re.DOTALL,
-)
+"""
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 
 
@@ -42,15 +39,16 @@ def read_env_file(path: Path) -> dict[str, str]:
         raise SettingsError([Problem(str(path), "", "", f"cannot be read: {error.strerror}")]) from None
     variables: dict[str, str] = {}
     problems: list[Problem] = []
+    blank, assignment = re.compile(_BLANK), re.compile(_ASSIGNMENT, re.VERBOSE | re.DOTALL)
     position = 0
     while position < len(text):
-        match = _BLANK.match(text, position) or _ASSIGNMENT.match(text, position)
+        match = blank.match(text, position) or assignment.match(text, position)
         if match is None or "\0" in match[0]:
             line = text.count("\n", 0, position) + 1
             problems.append(Problem(str(path), "", "", f"line {line}: expected NAME=value"))
             position = (text.find("\n", position) + 1) or len(text)
             continue
-        if match.re is _ASSIGNMENT:
+        if match.re is assignment:
             variables[match["name"]] = _value(match)
         position = match.end()
     if problems:

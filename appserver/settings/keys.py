@@ -7,7 +7,6 @@ one list.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -17,11 +16,9 @@ from pydantic import BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 
 from appserver.settings.address import Address
-from appserver.settings.model import Section, Settings
+from appserver.settings.model import LISTS_OF_TABLES, SECTIONS, Section
+from appserver.settings.places import ENVIRONMENT_PREFIX
 from appserver.settings.quantities import parse_size
-from appserver.settings.rendering import toml_key
-
-ENVIRONMENT_PREFIX = "APPSERVER_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +74,6 @@ def _plain_types(annotation: Any) -> set[Any]:
     return {annotation}
 
 
-def _sections() -> Iterator[tuple[str, type[Section]]]:
-    for name, field in Settings.model_fields.items():
-        annotation: Any = field.annotation
-        yield name, get_args(annotation)[0] if get_origin(annotation) is tuple else annotation
-
-
-SECTIONS: dict[str, type[Section]] = dict(_sections())
-"""The sections by name; of a list of tables, the model of one of them."""
-
-LISTS_OF_TABLES = frozenset(
-    name for name, field in Settings.model_fields.items() if get_origin(field.annotation) is tuple
-)
-"""The sections that are written as [[name]], any number of times."""
-
 KEYS: dict[str, Key] = {
     f"{section}.{name}": Key(section, name, field)
     for section, model in SECTIONS.items()
@@ -110,35 +93,6 @@ SECRET_VARIABLES = frozenset(
     for variable in (key.variable, f"{ENVIRONMENT_PREFIX}{key.section}".upper())
 )
 """The environment variables that may hold a secret: those of secret keys, and of the sections that such a key is in."""
-
-
-Location = tuple[str | int, ...]
-"""The names and indices that lead to a value: ("listeners", 0, "bind")."""
-
-
-def dotted(location: Location) -> str:
-    """Write a location as people do: "listeners[0].bind"."""
-    text = ""
-    for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{toml_key(part)}" if text else toml_key(part)
-    return text
-
-
-def value_at(location: Location, tree: Any) -> Any:
-    """Return the value at a location; raises KeyError or IndexError if there is none."""
-    for part in location:
-        tree = tree[part]
-    return tree
-
-
-def locations(settings: Settings) -> Iterator[Location]:
-    """Yield the location of every value, in the order of the model; a list of values is one value."""
-    for section, model in SECTIONS.items():
-        if section in LISTS_OF_TABLES:
-            for index in range(len(getattr(settings, section))):
-                yield from ((section, index, name) for name in model.model_fields)
-        else:
-            yield from ((section, name) for name in model.model_fields)
 
 
 def nearest_section(name: str, *, is_table: bool) -> str:

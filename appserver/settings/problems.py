@@ -9,8 +9,8 @@ from typing import Any, get_args
 from pydantic_core import ErrorDetails
 
 from appserver.settings import keys
-from appserver.settings.keys import Location, dotted
-from appserver.settings.model import Section
+from appserver.settings.locations import Location, dotted
+from appserver.settings.model import LISTS_OF_TABLES, SECTIONS, Section
 from appserver.settings.rendering import MASK, show
 from appserver.settings.secrets import mask_value
 
@@ -43,7 +43,7 @@ def describe(error: ErrorDetails) -> tuple[str, str]:
         case "literal_error":
             return value, f"expected {_choices(location)}"
         case "tuple_type":
-            is_tables = dotted(location) in keys.LISTS_OF_TABLES or location[-1] == "sni"
+            is_tables = dotted(location) in LISTS_OF_TABLES or location[-1] == "sni"
             return value, f"expected a list of tables: [[{dotted(location)}]]" if is_tables else "expected a list"
         case "model_type":
             return value, "expected a table"
@@ -59,7 +59,7 @@ def _nearest(location: Location) -> str:
 def _model_at(location: Location) -> type[Section]:
     """Return the model of the table at a location."""
     section, *rest = (part for part in location if isinstance(part, str))
-    model = keys.SECTIONS[section]
+    model = SECTIONS[section]
     for name in rest:
         model = get_args(model.model_fields[name].annotation)[0]
     return model

@@ -18,14 +18,14 @@ MAX_SIZE = 2**50
 _NUMBER = r"\d{1,20}(?:\.\d{1,400})?"
 _SECONDS = {"d": Decimal(86400), "h": Decimal(3600), "m": Decimal(60), "s": Decimal(1), "ms": Decimal("0.001")}
 # Every unit at most once, the largest first: "1m30s" is a duration, "30s1m" and "1s1s" are slips.
-_DURATION = re.compile("".join(rf"(?:(?P<{unit}>{_NUMBER}){unit}(?![a-z]))?" for unit in _SECONDS), re.ASCII)
+_DURATION = "".join(rf"(?:(?P<{unit}>{_NUMBER}){unit}(?![a-z]))?" for unit in _SECONDS)
 
 _BYTES = {"b": 1} | {
     f"{prefix}{infix}b": base ** (power + 1)
     for power, prefix in enumerate("kmgt")
     for infix, base in (("", 1000), ("i", 1024))
 }
-_SIZE = re.compile(rf"(?P<number>{_NUMBER}) ?(?P<unit>([kmgt]i?)?b)?", re.ASCII | re.IGNORECASE)
+_SIZE = rf"(?P<number>{_NUMBER}) ?(?P<unit>([kmgt]i?)?b)?"
 
 DURATION_PATTERN = "^([0-9.]+|([0-9.]+d)?([0-9.]+h)?([0-9.]+m)?([0-9.]+s)?([0-9.]+ms)?)$"
 SIZE_PATTERN = "^[0-9.]+ ?(([kKmMgGtT]i?)?[bB])?$"
@@ -52,7 +52,7 @@ def parse_duration(value: object) -> float:
 def _seconds(text: str) -> Decimal | None:
     if re.fullmatch(_NUMBER, text, re.ASCII):
         return Decimal(text)
-    match = _DURATION.fullmatch(text)
+    match = re.fullmatch(_DURATION, text, re.ASCII)
     if match is None or not text:
         return None
     return sum((Decimal(number) * _SECONDS[unit] for unit, number in match.groupdict().items() if number), Decimal(0))
@@ -79,7 +79,7 @@ def parse_size(value: object) -> int:
     Raises ValueError, saying what is expected, for everything else: negative, parts of a byte, more than a pebibyte.
     """
     if isinstance(value, str):
-        match = _SIZE.fullmatch(value)
+        match = re.fullmatch(_SIZE, value, re.ASCII | re.IGNORECASE)
         count = Decimal(match["number"]) * _BYTES[(match["unit"] or "b").lower()] if match else Decimal(-1)
         value = int(count) if count <= MAX_SIZE and count == count.to_integral_value() else None
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_SIZE:

@@ -16,10 +16,10 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, create_model
 
-from appserver.settings.keys import KEYS, LISTS_OF_TABLES, SECTIONS, Key
-from appserver.settings.model import AppSettings, Section, Settings
+from appserver.settings.keys import KEYS, Key
+from appserver.settings.model import LISTS_OF_TABLES, SECTIONS, AppSettings, Section, Settings
 from appserver.settings.rendering import toml_size, toml_value
 
 _WIDTH = 100
@@ -63,12 +63,13 @@ def reference() -> str:
 
 def schema() -> dict[str, Any]:
     """Return the JSON schema of settings files: each key with its documentation, what it may be, and its default."""
-    document = Settings.model_json_schema()
+    whole = _whole()
+    document = whole.model_json_schema()
     for section in document["properties"].values():
         section.pop("title", None)
         section.pop("default", None)  # that of a section is the sum of its keys'
     examples = dict(_examples())
-    for model in _models(Settings):
+    for model in _models(whole):
         properties = document["$defs"][model.__name__]["properties"]
         for name, text in field_documentation(model).items():
             properties[name].pop("title", None)
@@ -79,6 +80,18 @@ def schema() -> dict[str, Any]:
     # A file need not hold all: the target can be the argument of the command, or stand in another file.
     del document["required"], document["$defs"][AppSettings.__name__]["required"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **document, "title": "Settings of appserver"}
+
+
+def _whole() -> type[BaseModel]:
+    """Return a model that says what each section holds, where `Settings` leaves that to the section."""
+    defaults = Settings(app=_EXAMPLE)
+    sections: dict[str, Any] = dict(SECTIONS)
+    fields: dict[str, Any] = {
+        name: (tuple[model, ...] if name in LISTS_OF_TABLES else model, getattr(defaults, name))
+        for name, model in sections.items()
+    }
+    fields["app"] = (AppSettings, ...)
+    return create_model("Settings", __config__=ConfigDict(extra="forbid"), __doc__=Settings.__doc__, **fields)
 
 
 def _models(model: type[BaseModel]) -> Iterator[type[Section]]:

@@ -6,9 +6,10 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
-from appserver.settings.keys import KEYS, LISTS_OF_TABLES, SECTIONS, Key, Location, dotted, locations, value_at
-from appserver.settings.loading import Loaded
-from appserver.settings.model import Settings
+from appserver.settings.keys import KEYS, Key
+from appserver.settings.locations import Location, dotted, value_at
+from appserver.settings.model import LISTS_OF_TABLES, SECTIONS, Settings, locations
+from appserver.settings.origins import Loaded
 from appserver.settings.rendering import MASK, show, toml_size, toml_value
 from appserver.settings.secrets import mask_logging
 

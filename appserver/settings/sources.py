@@ -14,81 +14,66 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic_settings import EnvSettingsSource, InitSettingsSource, SettingsError, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
 
 from appserver.errors import Problem
 from appserver.files import read_input
-from appserver.files.kinds import is_directory, is_regular
-from appserver.settings import keys
-from appserver.settings.model import Settings
+from appserver.files.kinds import is_regular
+from appserver.settings import keys, places
+from appserver.settings.model import LISTS_OF_TABLES, SECTIONS, Settings
+from appserver.settings.origins import Origin
+from appserver.settings.places import ENVIRONMENT_PREFIX, MAX_SIZE, SECRETS_VARIABLE, Override
 from appserver.settings.problems import shown_value
 from appserver.settings.rendering import toml_key
 
-CONFIG_VARIABLE = "APPSERVER_CONFIG"
-"""The environment variable that names the settings files (with ":" between them) where the command line does not."""
-
-SECRETS_VARIABLE = "APPSERVER_SECRETS_DIR"
-"""The environment variable that names the directories of secrets (with ":" between them)."""
-
-MAX_SIZE = 1024 * 1024
-"""Bytes of a settings file, and of a secret: more is another file, or has no end."""
-
-_DOCKER_SECRETS = "/run/secrets"
-# The last one asks for a compiled build; whoever builds may go on to run the server in the same shell.
-_OWN_VARIABLES = (CONFIG_VARIABLE, SECRETS_VARIABLE, "APPSERVER_COMPILE")
 # Kubernetes and Docker links describe a service of the name "appserver" to every container by variables like these.
 _SERVICE_LINK = (
     r"APPSERVER_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a value came from: the kind of source, and its name ("server.toml", "APPSERVER_WORKERS__COUNT", "--bind").
+_reading: ContextVar[tuple[PydanticBaseSettingsSource, ...]] = ContextVar("reading", default=())
 
-    `where` is empty for a default.
+
+class MergedSettings(Settings, BaseSettings):
+    """Settings as the library merges them.
+
+    An instance is made of what it is given, and of nothing else: only `read` looks into other sources.
     """
 
-    source: Literal["default", "file", "environment", "command line"]
-    where: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.source}: {self.where}" if self.where else self.source
-
-
-@dataclass(frozen=True, slots=True)
-class Override:
-    """A setting from the command line: the dotted key, its value, and the option that it was given with.
-
-    Text that came as such is converted to what the key wants ("4" for workers.count).
-    """
-
-    key: str
-    value: Any
-    where: str
+    model_config = SettingsConfigDict(case_sensitive=True)
 
     @classmethod
-    def parse(cls, text: str, where: str) -> Override:
-        """Read "section.key=value", the value as TOML or else as text; raises ValueError if it has another form."""
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            raise ValueError("expected section.key=value")
-        return cls(key.strip(), _toml_or_text(key.strip(), value.strip()), where)
+    def read(cls, sources: Sequence[PydanticBaseSettingsSource]) -> Settings:
+        """Return the settings that these sources come to, the strongest first; raises pydantic's ValidationError."""
+        token = _reading.set(tuple(sources))
+        try:
+            return Settings.model_validate(dict(cls()))
+        finally:
+            _reading.reset(token)
 
-
-def _toml_or_text(key: str, text: str) -> Any:
-    try:
-        document = tomllib.loads(f"value = {text}")
-    except (ValueError, RecursionError):
-        return text
-    value = document.pop("value")
-    wants_text = key in keys.KEYS and keys.KEYS[key].is_text
-    # "8000" is TOML for a number, and text to a key that wants text; a line break could bring in further keys.
-    return text if document or (wants_text and not isinstance(value, str)) else value
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the form of the library
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings, *_reading.get())
 
 
 class FileSource(TomlConfigSettingsSource):
@@ -101,7 +86,7 @@ class FileSource(TomlConfigSettingsSource):
         # The library passes over what is no regular file, and reads one of any size: a pipe is read here, anything else gets its problem.
         # Absolute, so that a "~" in front is the name of a directory, as in every other path of appserver.
         usual = is_regular(path) and path.stat().st_size <= MAX_SIZE
-        super().__init__(Settings, toml_file=path.absolute() if usual else None)
+        super().__init__(MergedSettings, toml_file=path.absolute() if usual else None)
         document = self.toml_data if self.toml_file_path else self._read_file(path)
         self.values = _known_sections(document, self.origin, self.problems)
 
@@ -136,13 +121,13 @@ def _reading_problem(error: OSError | ValueError | RecursionError) -> str:
 
 
 class VariableSource(EnvSettingsSource):
-    """One variable of the environment, or a file that stands for one: scalars as they are, lists and tables as JSON.
+    """A variable of the environment, or a file that stands for one, that holds a list or a table as JSON.
 
-    `name` is the section or key that the variable sets.
+    `name` is the section or key that it sets.
     """
 
     def __init__(self, variable: str, name: str, text: str, origin: Origin) -> None:
-        super().__init__(Settings, case_sensitive=False, env_prefix=keys.ENVIRONMENT_PREFIX, env_nested_delimiter="__")
+        super().__init__(MergedSettings, case_sensitive=False, env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__")
         self.env_vars = {variable.lower(): text}
         self.origin = origin
         self.problems: list[Problem] = []
@@ -150,7 +135,7 @@ class VariableSource(EnvSettingsSource):
 
     def _decoded(self, name: str, text: str) -> dict[str, Any]:
         try:
-            if not text and (name not in keys.KEYS or keys.KEYS[name].is_list or keys.KEYS[name].is_table):
+            if not text:
                 json.loads(text)  # the library takes empty text for a list as it is
             values = super().__call__()
         except (ValueError, RecursionError) as error:
@@ -169,7 +154,7 @@ class VariableSource(EnvSettingsSource):
 def _json_form(name: str) -> str:
     if name in keys.KEYS:
         return "a table" if keys.KEYS[name].is_table else "a list"
-    return "a list of tables" if name in keys.LISTS_OF_TABLES else "a table"
+    return "a list of tables" if name in LISTS_OF_TABLES else "a table"
 
 
 class ValueSource(InitSettingsSource):
@@ -180,7 +165,7 @@ class ValueSource(InitSettingsSource):
         self.origin = origin
         self.problems: list[Problem] = []
         self.values = _known_sections({section: {key: value} if dot else value}, origin, self.problems)
-        super().__init__(Settings, self.values)
+        super().__init__(MergedSettings, self.values)
 
 
 Source = FileSource | VariableSource | ValueSource
@@ -191,12 +176,12 @@ def _known_sections(document: Mapping[str, Any], origin: Origin, problems: list[
     known = {}
     for section, content in document.items():
         is_table = isinstance(content, dict)
-        if section not in keys.SECTIONS:
+        if section not in SECTIONS:
             hint = keys.nearest_section(section, is_table=is_table)
             kind = "section" if is_table else "key"
             shown = "" if is_table else shown_value((section,), content)
             problems.append(Problem(origin.where, toml_key(section), shown, f"unknown {kind}; {hint}"))
-        elif section in keys.LISTS_OF_TABLES or is_table:
+        elif section in LISTS_OF_TABLES or is_table:
             known[section] = content
         else:
             shown = shown_value((section,), content)
@@ -204,46 +189,32 @@ def _known_sections(document: Mapping[str, Any], origin: Origin, problems: list[
     return known
 
 
-def settings_files(config: Path | Sequence[Path] | None, environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """Return the files to read, the weakest first; of a directory, those that end in .toml, by name.
-
-    Where nothing is given they are those that APPSERVER_CONFIG names.
-    """
-    if config is None:
-        config = [Path(name) for name in environ.get(CONFIG_VARIABLE, "").split(os.pathsep) if name]
-    paths = [config] if isinstance(config, Path) else config
-    return tuple(file for path in paths for file in ((is_directory(path) and sorted(path.glob("*.toml"))) or [path]))
-
-
-def usual_files() -> list[Path] | None:
-    """Return the file that is read where none is named, server.toml in the current directory, if it is there."""
-    return [Path("server.toml")] if is_regular(Path("server.toml")) else None
-
-
 def conventional(environ: Mapping[str, str]) -> Iterator[Source]:
     """Yield the variables that other servers know too; they stand for defaults, below the file."""
-    if environ.get("WEB_CONCURRENCY"):
-        yield ValueSource("workers.count", environ["WEB_CONCURRENCY"], Origin("environment", "WEB_CONCURRENCY"))
-    if environ.get("FORWARDED_ALLOW_IPS"):
-        trusted = [part.strip() for part in environ["FORWARDED_ALLOW_IPS"].split(",")]
-        yield ValueSource("proxy.trusted", trusted, Origin("environment", "FORWARDED_ALLOW_IPS"))
+    for variable, key, value in places.conventional(environ):
+        yield ValueSource(key, value, Origin("environment", variable))
 
 
 def environment(environ: Mapping[str, str], problems: list[Problem]) -> Iterator[Source]:
     """Yield the APPSERVER_ variables, those of whole sections first; note the unknown ones."""
-    for variable in sorted(environ, key=lambda name: (name.count("__"), name)):
-        if not variable.upper().startswith(keys.ENVIRONMENT_PREFIX) or variable in _OWN_VARIABLES:
-            continue
+    for variable in places.variables(environ):
         name, text = keys.VARIABLES.get(variable), environ[variable]
         if name is not None:
-            yield VariableSource(variable, name, text, Origin("environment", variable))
+            yield _variable(variable, name, text, Origin("environment", variable))
         elif not _is_service_link(variable, text):
             hint = keys.nearest_variable(variable)
             problems.append(Problem(variable, "", "", f"unknown environment variable; {hint}"))
 
 
+def _variable(variable: str, name: str, text: str, origin: Origin) -> Source:
+    key = keys.KEYS.get(name)
+    if key is None or key.is_list or key.is_table:
+        return VariableSource(variable, name, text, origin)
+    return ValueSource(name, text, origin)
+
+
 def _is_service_link(variable: str, text: str) -> bool:
-    if variable == f"{keys.ENVIRONMENT_PREFIX}PORT":
+    if variable == f"{ENVIRONMENT_PREFIX}PORT":
         # Somebody who wants to set a port writes a number here.
         return "://" in text
     return "__" not in variable and re.fullmatch(_SERVICE_LINK, variable) is not None
@@ -252,15 +223,14 @@ def _is_service_link(variable: str, text: str) -> bool:
 def secrets(environ: Mapping[str, str], problems: list[Problem]) -> Iterator[Source]:
     """Yield the files that are named like variables (in either case), in the directories of secrets.
 
-    These are the ones that APPSERVER_SECRETS_DIR names, or else the one of systemd's credentials and the one into which
-    Docker puts secrets. Other files in them are the application's; files that cannot be read are noted.
+    Other files in them are the application's; files that cannot be read are noted.
     """
-    named = [name for name in environ.get(SECRETS_VARIABLE, "").split(os.pathsep) if name]
-    for directory in named or [_DOCKER_SECRETS, environ.get("CREDENTIALS_DIRECTORY", "")]:
+    directories, are_named = places.secret_directories(environ)
+    for directory in directories:
         try:
-            files = sorted(os.listdir(directory)) if directory else []
+            files = sorted(os.listdir(directory))
         except OSError as error:
-            if named:
+            if are_named:
                 problems.append(Problem(SECRETS_VARIABLE, "", "", f"{directory} cannot be read: {error.strerror}"))
             continue
         for file in files:
@@ -271,7 +241,7 @@ def _secret(path: Path, problems: list[Problem]) -> Iterator[Source]:
     variable = path.name.upper()
     name = keys.VARIABLES.get(variable)
     if name is None:
-        if variable.startswith(keys.ENVIRONMENT_PREFIX) and "__" in variable:
+        if variable.startswith(ENVIRONMENT_PREFIX) and "__" in variable:
             problems.append(Problem(str(path), "", "", f"unknown setting; {keys.nearest_variable(variable)}"))
         return
     try:
@@ -282,7 +252,7 @@ def _secret(path: Path, problems: list[Problem]) -> Iterator[Source]:
     except OSError as error:
         problems.append(Problem(str(path), name, "", f"cannot be read: {error.strerror}"))
     else:
-        yield VariableSource(variable, name, text, Origin("file", str(path)))
+        yield _variable(variable, name, text, Origin("file", str(path)))
 
 
 def options(overrides: Sequence[Override]) -> Iterator[Source]:

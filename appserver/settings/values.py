@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PlainValidator, SecretStr, WithJsonSchema
-from pydantic_settings import NoDecode
 
 from appserver.settings.access_pattern import parse_access_format
 from appserver.settings.address import Address, TCPAddress, UnixAddress, parse_address
@@ -33,12 +32,14 @@ from appserver.settings.quantities import (
 _FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 MAX_COUNT = 2**31 - 1
 
+# Patterns are compiled when they are used, as most processes need few of them.
+
 # RFC 9110 section 5.6.2
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_TCHARS = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 # RFC 9110 section 5.5, without obs-text: what is not ASCII means something else to every reader.
-_FIELD_VALUE = re.compile(r"[\t -~]*")
+_FIELD_VALUE = r"[\t -~]*"
 # Names that clients may ask for (RFC 6066 section 3): labels of a DNS name, without a dot at the end.
-_SERVER_NAME = re.compile(r"(?:\*\.)?[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
+_SERVER_NAME = r"(?:\*\.)?[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*"
 _FRAMING_FIELDS = frozenset(
     ("connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "date", "server")
 )
@@ -163,13 +164,13 @@ def _request_path(value: object) -> str:
 
 
 def _field_value(value: object) -> str:
-    if not isinstance(value, str) or not _FIELD_VALUE.fullmatch(value) or value != value.strip():
+    if not isinstance(value, str) or not re.fullmatch(_FIELD_VALUE, value) or value != value.strip():
         raise ValueError("expected visible ASCII characters (no CR or LF, no space at either end)")
     return value
 
 
 def _field_name(value: object) -> str:
-    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
+    if not isinstance(value, str) or not re.fullmatch(_TCHARS, value):
         raise ValueError('expected the name of a header, such as "x-request-id"')
     if value.lower() in _FRAMING_FIELDS:
         raise ValueError(f"expected a header that is not the server's own business; {value.lower()} is")
@@ -192,7 +193,7 @@ def _field(value: object) -> tuple[str, str]:
     if not isinstance(value, str):
         raise ValueError('expected "Name: value"')
     name, _, content = value.partition(":")
-    if ":" not in value or not _TOKEN.fullmatch(name):
+    if ":" not in value or not re.fullmatch(_TCHARS, name):
         raise ValueError('expected "Name: value"')
     if name.lower() in _FRAMING_FIELDS:
         raise ValueError(f"expected a header that is not the server's own business; {name.lower()} is")
@@ -211,7 +212,7 @@ def _trusted(value: object) -> str:
 
 def _server_name(value: object) -> str:
     name = text(value).lower()
-    if not _SERVER_NAME.fullmatch(name):
+    if not re.fullmatch(_SERVER_NAME, name):
         raise ValueError(
             'expected a host name such as "example.org" or "*.example.org" (one "*", in front; in ASCII: xn--...)'
         )
@@ -292,13 +293,11 @@ HeaderField = Annotated[tuple[str, str], PlainValidator(_field), PlainSerializer
 Trusted = Annotated[str, BeforeValidator(_trusted)]
 ServerName = Annotated[str, BeforeValidator(_server_name)]
 
-# NoDecode: an address in a variable is text, not JSON, though it becomes an object.
-Bind = Annotated[Address, PlainValidator(parse_address), PlainSerializer(str), NoDecode, _TEXT]
+Bind = Annotated[Address, PlainValidator(parse_address), PlainSerializer(str), _TEXT]
 OptionalBind = Annotated[
     Address | None,
     PlainValidator(_unless_empty(_service_address)),
     PlainSerializer(lambda value: "" if value is None else str(value)),
-    NoDecode,
     _TEXT,
 ]
 LowerCase = BeforeValidator(_lower)

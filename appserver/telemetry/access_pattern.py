@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from datetime import datetime
 
@@ -20,7 +21,7 @@ class PatternFormat(Format):
         """`pattern` has been checked by the settings."""
         self._pieces: list[str | Atom] = []
         position = 0
-        for match in ATOM.finditer(pattern):
+        for match in re.finditer(ATOM, pattern):
             self._pieces.append(pattern[position : match.start()])
             self._pieces.append(
                 "%" if match[0] == "%%" else _field(match["field"]) if match["field"] else _ATOMS[match["atom"]]

@@ -10,7 +10,7 @@ from typing import Any
 from appserver.cli.peers.migrate import LISTENERS, Translation
 from appserver.errors import SettingsError
 from appserver.settings import Override, load
-from appserver.settings.keys import SECTIONS
+from appserver.settings.model import SECTIONS
 from appserver.settings.rendering import toml_value
 
 _WIDTH = 100

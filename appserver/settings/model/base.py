@@ -1,8 +1,11 @@
-"""The base of all sections of the settings."""
+"""The base of all sections of the settings, and their place in the whole."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 
 class Section(BaseModel):
@@ -18,4 +21,28 @@ class Section(BaseModel):
         allow_inf_nan=False,
         # The values of a table with a mistake may be secrets.
         hide_input_in_errors=True,
+        # The schema of a section is made when somebody has written one: most are nothing but defaults.
+        defer_build=True,
     )
+
+
+class _ByItself:
+    """Has a section validated and written by its own model, so that the schema of the whole does not hold that of every section."""
+
+    def __get_pydantic_core_schema__(self, source: type[Section], handler: GetCoreSchemaHandler) -> CoreSchema:
+        def validate(value: Any) -> Section:
+            return source.model_validate(value)
+
+        def write(section: Section, info: core_schema.SerializationInfo) -> dict[str, Any]:
+            return section.model_dump(mode=info.mode)
+
+        return core_schema.no_info_plain_validator_function(
+            validate,
+            serialization=core_schema.plain_serializer_function_ser_schema(write, info_arg=True),
+        )
+
+
+_S = TypeVar("_S", bound=Section)
+
+Part = Annotated[_S, _ByItself()]
+"""A section, as the type of a field."""

@@ -13,7 +13,8 @@ import pytest
 
 from appserver.settings import Settings
 from appserver.settings.checks import find
-from appserver.settings.keys import Location, dotted, locations, value_at
+from appserver.settings.locations import Location, dotted, value_at
+from appserver.settings.model import locations
 
 TLS = {"listeners": [{"tls": True}]}
 USER = pwd.getpwuid(os.getuid()).pw_name

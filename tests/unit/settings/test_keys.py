@@ -6,15 +6,13 @@ import pytest
 
 from appserver.settings.keys import (
     KEYS,
-    LISTS_OF_TABLES,
     SECRET_VARIABLES,
-    SECTIONS,
     VARIABLES,
     nearest_key,
     nearest_section,
     nearest_variable,
 )
-from appserver.settings.model import SNISettings, WorkersSettings
+from appserver.settings.model import LISTS_OF_TABLES, SECTIONS, SNISettings, WorkersSettings
 
 
 def test_every_section_and_key_of_the_model_is_there() -> None:

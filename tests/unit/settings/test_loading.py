@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from appserver.errors import Problem, SettingsError
 from appserver.settings import Loaded, Origin, Override, Settings, load
-from appserver.settings.keys import SECTIONS
+from appserver.settings.model import SECTIONS
 from appserver.settings.rendering import toml_value
 
 DEFAULT = Origin("default")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from appserver.settings import Settings
-from appserver.settings.keys import KEYS, Location, dotted, locations, value_at
+from appserver.settings.keys import KEYS
+from appserver.settings.locations import Location, dotted, value_at
+from appserver.settings.model import locations
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from appserver.errors import SettingsError
 from appserver.settings import Settings
 from appserver.settings.checks import find
-from appserver.settings.keys import dotted
+from appserver.settings.locations import dotted
 from appserver.settings.logging_config import mistakes, read_logging_config
 
 INI = """

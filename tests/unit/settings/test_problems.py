@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from appserver.settings import Settings
-from appserver.settings.keys import Location
+from appserver.settings.locations import Location
 from appserver.settings.problems import describe, shown_value
 
 

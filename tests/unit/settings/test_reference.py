@@ -13,7 +13,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from appserver.settings import Settings, load
-from appserver.settings.keys import KEYS, SECTIONS
+from appserver.settings.keys import KEYS
+from appserver.settings.model import SECTIONS
 from appserver.settings.reference import field_documentation, reference, schema
 
 ROOT = Path(__file__).parents[3]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from appserver.settings import Loaded, Override, load
-from appserver.settings.loading import DEFAULT
+from appserver.settings.origins import DEFAULT
 from appserver.settings.report import as_data, as_toml
 
 

@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 from appserver.errors import Problem
-from appserver.settings.keys import KEYS, LISTS_OF_TABLES
+from appserver.settings.keys import KEYS
+from appserver.settings.model import LISTS_OF_TABLES
+from appserver.settings.origins import Origin
+from appserver.settings.places import Override, settings_files
 from appserver.settings.sources import (
     FileSource,
-    Origin,
-    Override,
     Source,
     conventional,
     environment,
     options,
     secrets,
-    settings_files,
 )
 
 Read = tuple[list[Source], list[Problem]]
