@@ -8,7 +8,7 @@ turns an exit code into an exit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
 class AppserverError(Exception):
@@ -43,8 +43,7 @@ class UsageError(AppserverError):
     exit_code = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that is wrong in the settings.
 
     `where` names the source the value came from ("server.toml", "APPSERVER_WORKERS__COUNT", "--workers"), `key` the

@@ -5,11 +5,9 @@ Each function returns lines for a person: the first says what is wrong, the othe
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import inspect
 import os
-import pkgutil
 import pwd
 import sys
 import traceback
@@ -19,6 +17,7 @@ from types import FunctionType, ModuleType
 
 from appserver.asgi.interfaces import argument_counts, detect, is_async
 from appserver.asgi.tracebacks import examine
+from appserver.nearest import nearest
 
 _MAX_NAMES = 8
 
@@ -103,7 +102,7 @@ def applications(module: ModuleType, name: str = "app", prefix: str = "") -> lis
     if found := [key for key, value in members.items() if _looks_like_application(value)]:
         return _near(name, found, prefix, "applications there", cutoff=0)
     if found := [key for key, value in members.items() if _looks_like_factory(value, module)]:
-        first = difflib.get_close_matches(name, found, 1, 0)[0]
+        first = nearest(name, found, cutoff=0)
         return [f'did you mean "{prefix}{first}" with app.factory = true (--factory)?']
     return ["nothing there looks like an application", *_near(name, list(members), prefix, "names there")]
 
@@ -139,6 +138,8 @@ def _misplaced(name: str, directory: Path) -> list[str]:
 
 
 def _near_modules(name: str, prefix: str, path: Collection[str], attribute: str) -> list[str]:
+    import pkgutil  # nothing is missing as a rule
+
     names = [module.name for module in pkgutil.iter_modules(list(path))]
     return _near(name, names, prefix, "modules there", f":{attribute}")
 
@@ -147,9 +148,9 @@ def _near(
     name: str, names: list[str], prefix: str, heading: str, suffix: str = "", *, cutoff: float = 0.6
 ) -> list[str]:
     """Suggest the one of `names` that is most like `name`; list them all where that is not clear."""
-    nearest = difflib.get_close_matches(name, names, 1, cutoff)
-    lines = [f'did you mean "{prefix}{nearest[0]}{suffix}"?'] if nearest else []
-    return lines if len(names) == len(nearest) else [*lines, f"{heading}: {_listed(names)}"]
+    first = nearest(name, names, cutoff)
+    lines = [f'did you mean "{prefix}{first}{suffix}"?'] if first is not None else []
+    return lines if len(names) == len(lines) else [*lines, f"{heading}: {_listed(names)}"]
 
 
 def _listed(names: Collection[str], limit: int = _MAX_NAMES) -> str:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Self
+from typing import NamedTuple, Self
 
 from appserver.asgi import hints
 from appserver.asgi.tracebacks import application_frames, application_traceback, describe
 from appserver.errors import ApplicationImportError
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A module and the attributes that lead from it to the application: "package.module:a.b"."""
 
     module: str

@@ -13,7 +13,6 @@ import json
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -33,7 +32,7 @@ from appserver.http.request import Request
 from appserver.settings import RequestIDSettings, Settings
 from appserver.telemetry.access_log import AccessLog
 from appserver.telemetry.logs import REQUEST_ID, TRACE_ID
-from appserver.telemetry.scoreboard import Scoreboard
+from appserver.telemetry.slot import Uncounted
 from appserver.telemetry.task_stacks import describe_stack
 
 MAX_TEMPLATES = 64
@@ -50,21 +49,23 @@ Other = Callable[[Any, Any], Any]
 """A function for events that are no requests; it may be a coroutine function."""
 
 
-@dataclass(slots=True)
 class Invocation:
     """One event, and what Lambda says about it.
 
     `deadline` is when Lambda ends it, on the clock of the event loop. `open_stream` is None where the whole answer is wanted.
     """
 
-    event: Any
-    context: Any
-    request_id: str
-    deadline: float
-    trace_id: str | None = None
-    open_stream: Callable[[], Stream] | None = None
-    exchange: Exchange | None = None  # set when there is one
-    task: asyncio.Task[Any] | None = None  # that of `lambda.other`
+    __slots__ = ("context", "deadline", "event", "exchange", "open_stream", "request_id", "task", "trace_id")
+
+    def __init__(self, event: Any, context: Any, request_id: str, deadline: float, trace_id: str | None = None) -> None:
+        self.event = event
+        self.context = context
+        self.request_id = request_id
+        self.deadline = deadline
+        self.trace_id = trace_id
+        self.open_stream: Callable[[], Stream] | None = None
+        self.exchange: Exchange | None = None  # set when there is one
+        self.task: asyncio.Task[Any] | None = None  # that of `lambda.other`
 
 
 class InvocationIDs(RequestIDs):
@@ -109,7 +110,6 @@ class Adapter:
         admission = None
         if workers.max_concurrency:
             admission = Admission(workers.max_concurrency, workers.queue_size, workers.queue_timeout or None)
-        slot = Scoreboard.create(1, settings.metrics.buckets).slot(0)
         self.service = Service(
             application,
             # Gateways add both themselves, and pass on what they get under other names.
@@ -118,7 +118,7 @@ class Adapter:
             admission=admission,
             root_path=settings.app.root_path,
             state=state,
-            slot=slot,
+            slot=Uncounted(),
             access_log=access_log,
             logger=logger,
             on_exit=on_exit,

@@ -18,7 +18,6 @@ import math
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from appserver.asgi.lifespan import Lifespan
@@ -101,14 +100,16 @@ async def _report_init_failure(api: str, error: AppserverError) -> None:
     connection.close()
 
 
-@dataclass(slots=True)
 class _Poll:
     """One of those who ask for invocations; `idle` while it waits for one, else it has an `invocation`."""
 
-    connection: Connection
-    task: asyncio.Task[None] | None = None
-    idle: bool = False
-    invocation: Invocation | None = None
+    __slots__ = ("connection", "idle", "invocation", "task")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.task: asyncio.Task[None] | None = None
+        self.idle = False
+        self.invocation: Invocation | None = None
 
 
 class Runtime:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from appserver.errors import UsageError
 from appserver.settings import read_env_file
@@ -19,8 +19,7 @@ this is no Lambda environment: {API} is not set.
   aws-lambda-rie (deploy/lambda)"""
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
+class Environment(NamedTuple):
     """`api` is the address of the Runtime API, `max_concurrency` how many invocations come at once at most."""
 
     api: str

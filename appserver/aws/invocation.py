@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from appserver.aws.events import InvocationRequest, Kind, Options
 from appserver.engine import lifecycle
 from appserver.engine.exchange import DONE, GONE, Exchange
-from appserver.engine.file import FilePart
-from appserver.engine.filecopy import READ_SIZE, shortened
+from appserver.engine.file import FilePart, read_pieces
 from appserver.engine.service import Service
 from appserver.errors import RequestError
 from appserver.http.fields import Fields
@@ -91,20 +89,16 @@ class Carrier(Response):
         raise NotImplementedError
 
     async def write_file(self, part: FilePart, more: bool) -> None:
-        exchange = self.exchange
         left = self.file(part.size, more)
-        offset = part.offset
         if not left:
             self.write_body(b"", more)
-        while left and exchange.phase < DONE:
-            data = os.pread(part.descriptor, min(left, READ_SIZE), offset)
-            if not data:
-                raise shortened()
-            offset += len(data)
+        for data in read_pieces(part, left):
             left -= len(data)
             self.write_body(data, bool(left) or more)
-            if exchange.phase < DONE:
+            if self.exchange.phase < DONE:
                 await self.writable()
+            if self.exchange.phase >= DONE:
+                break
 
     def write_trailers(self, headers: Iterable[Sequence[bytes]]) -> None:
         self.trailers(headers, accepted=False)

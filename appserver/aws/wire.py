@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from appserver.engine.waiters import Waiters
 from appserver.errors import RequestError
@@ -15,8 +15,7 @@ MAX_HEAD = 256 * 1024
 """Octets of the head of a reply at most. The client context of an invocation is in one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A response; `headers` have names in lower case, of equal ones the last counts."""
 
     status: int

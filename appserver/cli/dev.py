@@ -186,7 +186,7 @@ def _with_defaults(read: Callable[[], Loaded]) -> Callable[[], Loaded]:
     def read_for_development() -> Loaded:
         loaded = read()
         unset = {key: value for key, value in _DEFAULTS.items() if loaded.origins[key].source == "default"}
-        return dataclasses.replace(loaded, settings=_updated(loaded.settings, unset)) if unset else loaded
+        return loaded._replace(settings=_updated(loaded.settings, unset)) if unset else loaded
 
     return read_for_development
 

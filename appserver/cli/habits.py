@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from appserver.errors import UsageError
 from appserver.settings import Override
@@ -13,8 +13,7 @@ from appserver.settings import Override
 _LISTENING = ("--host", "--port", "--uds", "--fd")
 
 
-@dataclass(frozen=True, slots=True)
-class Habit:
+class Habit(NamedTuple):
     """Some options that mean one setting; with a `meaning` of their own they take no value.
 
     `values` are the values of other servers, and what they are called here; others are the setting's own. `also` is what
@@ -25,9 +24,9 @@ class Habit:
     setting: str
     metavar: str = ""
     meaning: Any = None
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = MappingProxyType({})
     split: bool = False
-    also: Mapping[str, Any] = field(default_factory=dict)
+    also: Mapping[str, Any] = MappingProxyType({})
 
 
 HABITS = (

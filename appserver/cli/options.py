@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -14,6 +13,7 @@ from appserver.cli.habits import add_habits, listeners, refuse_programs
 from appserver.cli.output import show
 from appserver.cli.words import COMMANDS, unknown_word
 from appserver.errors import SettingsError, UsageError
+from appserver.nearest import nearest
 from appserver.settings import Loaded, Override, load, usual_files
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ class Parser(argparse.ArgumentParser):
                 continue
             foreign = peers.answer(flag) if self.answers_foreign_options else None
             is_foreign |= foreign is not None
-            near = difflib.get_close_matches(flag, self._option_string_actions, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"see {self.prog} --help"
+            near = nearest(flag, self._option_string_actions)
+            hint = f"did you mean {near}?" if near else f"see {self.prog} --help"
             lines.append(foreign or f"unknown argument {flag}; {hint}")
         if is_foreign:
             lines.append(

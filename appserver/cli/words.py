@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+from appserver.nearest import nearest
 
 COMMANDS: tuple[str, ...] = (
     *("dev", "check", "settings", "init", "migrate", "lambda"),
@@ -13,6 +13,6 @@ COMMANDS: tuple[str, ...] = (
 
 def unknown_word(word: str) -> str:
     """Say that a word is no command, and what to do."""
-    near = difflib.get_close_matches(word, COMMANDS, n=1)
-    hint = f"did you mean {near[0]}?" if near else "appserver --help lists the commands"
+    near = nearest(word, COMMANDS)
+    hint = f"did you mean {near}?" if near else "appserver --help lists the commands"
     return f"{word!r} is neither a command nor an application (module:attribute); {hint}"

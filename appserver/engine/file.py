@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 
 from appserver.http.response import ResponseError
 
+READ_SIZE = 64 * 1024
+"""Octets that are read in one call where the kernel cannot copy them."""
+
 
 class FilePart(NamedTuple):
     """So many octets from `offset` on of an open file."""
@@ -46,6 +49,22 @@ def part_of_file(file: Any, offset: Any, count: Any) -> FilePart:
     if offset is None:
         os.lseek(descriptor, start + size, os.SEEK_SET)
     return FilePart(descriptor, start, size)
+
+
+def read_pieces(part: FilePart, size: int) -> Iterator[bytes]:
+    """Yield the first `size` octets of a part, one read at a time. Raises ResponseError if the file ends before."""
+    offset, end = part.offset, part.offset + size
+    while offset < end:
+        data = os.pread(part.descriptor, min(end - offset, READ_SIZE), offset)
+        if not data:
+            raise shortened()
+        offset += len(data)
+        yield data
+
+
+def shortened() -> ResponseError:
+    """The error for a file that ends before what was announced of it."""
+    return ResponseError("the file has become shorter while it was sent")
 
 
 def _size(descriptor: int) -> int:

@@ -6,15 +6,11 @@ import asyncio
 import os
 import select
 
-from appserver.engine.file import FilePart
+from appserver.engine.file import READ_SIZE, FilePart, shortened
 from appserver.engine.link import Link
-from appserver.http.response import ResponseError
 
 COPY_SIZE = 1024 * 1024
 """Octets that are copied in one call. A file that is not in memory is read meanwhile, and the event loop waits."""
-
-READ_SIZE = 64 * 1024
-"""Octets that are read in one call if they have to be encrypted."""
 
 
 async def copy_file(link: Link, part: FilePart) -> bool:
@@ -67,8 +63,3 @@ async def _read(link: Link, file: int, offset: int, size: int) -> int:
     link.write(data)
     await link.writable()
     return len(data)
-
-
-def shortened() -> ResponseError:
-    """The error for a file that ends before what was announced of it."""
-    return ResponseError("the file has become shorter while it was sent")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from appserver.engine import calls, refusal
 from appserver.engine.exchange import DONE, GONE, Exchange
-from appserver.engine.file import FilePart
-from appserver.engine.filecopy import READ_SIZE, shortened
+from appserver.engine.file import FilePart, read_pieces
 from appserver.engine.link import LINGER, NEVER
 from appserver.engine.peer import Peer
 from appserver.engine.pipe import Pipe, PipeUser
@@ -135,20 +133,16 @@ class StreamCarrier(OnStream):
             self._connection.forget(self.exchange, DONE, self.status, None)
 
     async def write_file(self, part: FilePart, more: bool) -> None:
-        exchange = self.exchange
         left = self.file(part.size, more)
-        offset = part.offset
         if not left:
             self.write_body(b"", more)
-        while left and exchange.phase < DONE:
-            data = os.pread(part.descriptor, min(left, READ_SIZE), offset)
-            if not data:
-                raise shortened()
-            offset += len(data)
+        for data in read_pieces(part, left):
             left -= len(data)
             self.write_body(data, bool(left) or more)
-            if exchange.phase < DONE:
+            if self.exchange.phase < DONE:
                 await self.writable()
+            if self.exchange.phase >= DONE:
+                break
 
     def write_trailers(self, headers: Iterable[Sequence[Any]]) -> None:
         fields = self.trailers(headers, accepted=self.exchange.request.accepts_trailers)

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextvars import copy_context
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from appserver.asgi.root_path import BelowRootPath
@@ -51,29 +50,21 @@ class Logger(Protocol):
     def error(self, event: str, **fields: Any) -> Any: ...
 
 
-@dataclass(frozen=True, slots=True)
 class SessionLimits:
     """The settings of WebSocket sessions, with the values that say so for "no limit"."""
 
-    max_message_size: int
-    max_queue: int
-    message_timeout: float
-    ping_interval: float
-    ping_timeout: float
-    close_timeout: float
-    compression: bool
+    __slots__ = (
+        "close_timeout", "compression", "max_message_size", "max_queue", "message_timeout", "ping_interval", "ping_timeout",
+    )  # fmt: skip
 
-    @classmethod
-    def of(cls, settings: WebSocketSettings) -> SessionLimits:
-        return cls(
-            max_message_size=settings.max_message_size or sys.maxsize,
-            max_queue=settings.max_queue or sys.maxsize,
-            message_timeout=settings.message_timeout or math.inf,
-            ping_interval=settings.ping_interval or math.inf,
-            ping_timeout=settings.ping_timeout or math.inf,
-            close_timeout=settings.close_timeout or math.inf,
-            compression=settings.compression,
-        )
+    def __init__(self, settings: WebSocketSettings) -> None:
+        self.max_message_size = settings.max_message_size or sys.maxsize
+        self.max_queue = settings.max_queue or sys.maxsize
+        self.message_timeout = settings.message_timeout or math.inf
+        self.ping_interval = settings.ping_interval or math.inf
+        self.ping_timeout = settings.ping_timeout or math.inf
+        self.close_timeout = settings.close_timeout or math.inf
+        self.compression = settings.compression
 
 
 class AccessLines(Protocol):
@@ -163,7 +154,7 @@ class Service:
         self.write_timeout = http.write_timeout or math.inf
         self.request_timeout = http.request_timeout or math.inf
         self.speaks_websocket = websocket.enabled
-        self.session_limits = SessionLimits.of(websocket)
+        self.session_limits = SessionLimits(websocket)
         self.defaults = EncodedDefaults(
             http.server_header,
             date=http.date_header,

@@ -10,9 +10,8 @@ import asyncio
 import heapq
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from appserver.http.request import Request
 from appserver.telemetry.serving import Serving
@@ -70,8 +69,7 @@ class OpenConnection(Protocol):
         """Close the connection at once; what is not written is lost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(NamedTuple):
     """A request whose application is still at work; `age` in seconds."""
 
     method: str

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from appserver.errors import RequestError
 
 
-@dataclass(frozen=True, slots=True)
 class Limits:
     """How large a head may be: `http.max_target_size` and `http.max_header_size` in octets, `http.max_headers` fields.
 
     The trailer section of a body is held to the same.
     """
 
-    max_target_size: int = 8 * 1024
-    max_header_size: int = 64 * 1024
-    max_headers: int = 100
+    __slots__ = ("max_header_size", "max_headers", "max_target_size")
+
+    def __init__(
+        self, max_target_size: int = 8 * 1024, max_header_size: int = 64 * 1024, max_headers: int = 100
+    ) -> None:
+        self.max_target_size = max_target_size
+        self.max_header_size = max_header_size
+        self.max_headers = max_headers
 
     def target_too_large(self) -> RequestError:
         """The error for a request target beyond its limit (RFC 9110 section 15.5.15)."""

@@ -88,8 +88,8 @@ def bind(listener: ListenerSettings, activation: Activation = NOTHING_PASSED) ->
             return (_bind_unix(listener, listener.bind),)
         case DescriptorAddress():
             return (_take_over(listener, listener.bind.fd),)
-        case SystemdAddress(name):
-            descriptors = activation.sockets.get(name)
+        case SystemdAddress():
+            descriptors = activation.sockets.get(listener.bind.name)
             if descriptors is None:
                 raise ListenerError(f"cannot listen on {listener.bind}: {activation.describe()}")
             return tuple(_take_over(listener, fd) for fd in descriptors)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from dataclasses import dataclass
 
 _EXPECTED = "expected HOST:PORT, [v6]:PORT, unix:/path, fd://N or systemd:NAME"
 # RFC 1123 section 2.1, and the underscore that container networks put into names.
@@ -18,22 +17,44 @@ _DESCRIPTOR_NAME = r"[!-9;-~]{1,255}"
 _UNIX_PATH_BYTES = 107  # sockaddr_un's sun_path (unix(7)), less the terminating NUL
 
 
-@dataclass(frozen=True, slots=True)
-class TCPAddress:
+class _Address:
+    """Compares and shows itself by its kind and by what it names, and is not changed. A dataclass would take longer to be made."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def _names(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in self.__slots__)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other._names() == self._names()
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self._names()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self._names()))})"
+
+
+class TCPAddress(_Address):
     """A TCP port of a host name or IP address (without brackets); port 0 lets the kernel choose one."""
 
-    host: str
-    port: int
+    __slots__ = ("host", "port")
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self.port = port
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class UnixAddress:
+class UnixAddress(_Address):
     """A unix socket: a path of the file system, or after "@" a name in Linux' abstract space."""
 
-    path: str
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
 
     @property
     def is_abstract(self) -> bool:
@@ -43,21 +64,25 @@ class UnixAddress:
         return f"unix:{self.path}"
 
 
-@dataclass(frozen=True, slots=True)
-class DescriptorAddress:
+class DescriptorAddress(_Address):
     """A listening socket that this process was started with, by its descriptor number."""
 
-    fd: int
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
 
     def __str__(self) -> str:
         return f"fd://{self.fd}"
 
 
-@dataclass(frozen=True, slots=True)
-class SystemdAddress:
+class SystemdAddress(_Address):
     """A listening socket from systemd, by its FileDescriptorName=."""
 
-    name: str
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def __str__(self) -> str:
         return f"systemd:{self.name}"

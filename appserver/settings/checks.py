@@ -12,9 +12,9 @@ import pwd
 import stat
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import NamedTuple
 
 from appserver.distribution import how_to_install
 from appserver.errors import SettingsError
@@ -26,8 +26,7 @@ from appserver.settings.logging_config import mistakes, read_logging_config
 from appserver.settings.model import AppSettings, Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """A value that does not fit, what to do about it, and the other values that this depends on."""
 
     location: Location

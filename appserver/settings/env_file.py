@@ -11,7 +11,6 @@ import re
 from pathlib import Path
 
 from appserver.errors import Problem, SettingsError
-from appserver.files import read
 
 _MAX_SIZE = 1024 * 1024
 
@@ -29,6 +28,8 @@ def read_env_file(path: Path) -> dict[str, str]:
 
     Raises SettingsError with every line that is none of the above; values are not in it, they may be secrets.
     """
+    from appserver.files import read  # few runs have such a file
+
     try:
         text = read(path, _MAX_SIZE).decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError:

@@ -6,7 +6,6 @@ one list.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -15,9 +14,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 
+from appserver.nearest import nearest
 from appserver.settings.address import Address
+from appserver.settings.locations import ENVIRONMENT_PREFIX
 from appserver.settings.model import LISTS_OF_TABLES, SECTIONS, Section
-from appserver.settings.places import ENVIRONMENT_PREFIX
 from appserver.settings.quantities import parse_size
 
 
@@ -102,8 +102,8 @@ def nearest_section(name: str, *, is_table: bool) -> str:
         owners = [dotted for dotted, key in KEYS.items() if key.name == name]
         if owners:
             return f"did you mean {' or '.join(owners)}?"
-    near = difflib.get_close_matches(name, SECTIONS, n=1)
-    return f"did you mean {_heading(near[0])}?" if near else f"the sections are {', '.join(SECTIONS)}"
+    near = nearest(name, SECTIONS)
+    return f"did you mean {_heading(near)}?" if near else f"the sections are {', '.join(SECTIONS)}"
 
 
 def _heading(section: str) -> str:
@@ -115,9 +115,9 @@ def nearest_key(table: str, model: type[Section], name: str) -> str:
     elsewhere = [dotted for dotted, key in KEYS.items() if key.name == name]
     if elsewhere:
         return f"did you mean {' or '.join(elsewhere)}?"
-    near = difflib.get_close_matches(name, model.model_fields, n=1)
+    near = nearest(name, model.model_fields)
     if near:
-        return f"did you mean {table}.{near[0]}?"
+        return f"did you mean {table}.{near}?"
     return f"{table} has {', '.join(model.model_fields)}"
 
 
@@ -125,7 +125,7 @@ def nearest_variable(name: str) -> str:
     """Return a hint for an unknown APPSERVER_ variable."""
     # Without the prefix that they all share, and that makes everything look alike.
     known = {variable.removeprefix(ENVIRONMENT_PREFIX): variable for variable in [*VARIABLES, "APPSERVER_CONFIG"]}
-    near = difflib.get_close_matches(name.upper().removeprefix(ENVIRONMENT_PREFIX), known, n=1)
+    near = nearest(name.upper().removeprefix(ENVIRONMENT_PREFIX), known)
     if near:
-        return f"did you mean {known[near[0]]}?"
+        return f"did you mean {known[near]}?"
     return f"the form is {ENVIRONMENT_PREFIX}SECTION__KEY, such as APPSERVER_WORKERS__COUNT"

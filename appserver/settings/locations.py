@@ -6,6 +6,9 @@ from typing import Any
 
 from appserver.settings.rendering import toml_key
 
+ENVIRONMENT_PREFIX = "APPSERVER_"
+"""What the names of the environment variables begin with that set values."""
+
 Location = tuple[str | int, ...]
 """The names and indices that lead to a value: ("listeners", 0, "bind")."""
 

@@ -6,17 +6,15 @@ Nothing is configured here: that needs the classes that a configuration names, w
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
-import tomllib
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from appserver.errors import Problem, SettingsError
-from appserver.files import read
+from appserver.nearest import nearest
 
 _MAX_SIZE = 1024 * 1024
 
@@ -32,6 +30,8 @@ def read_logging_config(path: Path) -> dict[str, Any] | str:
 
     Raises SettingsError if it cannot be read or is not what its name says (.json, .yaml, .yml, .toml, else INI).
     """
+    from appserver.files import read  # few runs have such a file
+
     try:
         text = read(path, _MAX_SIZE).decode("utf-8-sig")
         return _parse(path, text)
@@ -55,6 +55,8 @@ def _parse(path: Path, text: str) -> dict[str, Any] | str:
         case ".json":
             document = json.loads(text)
         case ".toml":
+            import tomllib
+
             document = tomllib.loads(text)
         case ".yaml" | ".yml":
             import yaml
@@ -92,8 +94,8 @@ def mistakes(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if document.get("version") != 1:
         yield "version", "expected 1"
     for name in document:
-        if name not in _KEYS and (near := difflib.get_close_matches(str(name), _KEYS, n=1)):
-            yield str(name), f"unknown; did you mean {near[0]}?"
+        if name not in _KEYS and (near := nearest(str(name), _KEYS)):
+            yield str(name), f"unknown; did you mean {near}?"
     sections = {name: document.get(name, {}) for name in _SECTIONS}
     wrong = [name for name, section in sections.items() if not _is_table_of_tables(section)]
     yield from ((name, "expected a table of tables") for name in wrong)
@@ -139,8 +141,8 @@ def _unknown(
 ) -> Iterator[tuple[str, str]]:
     for name in names:
         if name not in sections[kind]:
-            near = difflib.get_close_matches(str(name), sections[kind], n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sections[kind]) or 'none'}"
+            near = nearest(str(name), sections[kind])
+            hint = f"did you mean {near}?" if near else f"there are {', '.join(sections[kind]) or 'none'}"
             yield f"{key}.{kind if kind != 'formatters' else 'formatter'}", f"{name!r} is not in {kind}; {hint}"
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from appserver.settings.locations import Location, dotted, value_at
 from appserver.settings.model import LISTS_OF_TABLES, Settings, locations
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a value came from: the kind of source, and its name ("server.toml", "APPSERVER_WORKERS__COUNT", "--bind").
 
     `where` is empty for a default.
@@ -81,8 +79,7 @@ class Origins(Mapping[str, Origin]):
         return len(self._all)
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """Settings, and where each value came from.
 
     `origins` holds every key by its dotted name ("workers.count", "listeners[0].bind"); `paths` are the files that were

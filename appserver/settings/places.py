@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from appserver.files.kinds import is_directory, is_regular
+from appserver.settings.locations import ENVIRONMENT_PREFIX
 
 CONFIG_VARIABLE = "APPSERVER_CONFIG"
 """The environment variable that names the settings files (with ":" between them) where the command line does not."""
 
 SECRETS_VARIABLE = "APPSERVER_SECRETS_DIR"
 """The environment variable that names the directories of secrets (with ":" between them)."""
-
-ENVIRONMENT_PREFIX = "APPSERVER_"
 
 MAX_SIZE = 1024 * 1024
 """Bytes of a settings file, and of a secret: more is another file, or has no end."""
@@ -26,8 +24,7 @@ _DOCKER_SECRETS = "/run/secrets"
 _OWN_VARIABLES = (CONFIG_VARIABLE, SECRETS_VARIABLE, "APPSERVER_COMPILE")
 
 
-@dataclass(frozen=True, slots=True)
-class Override:
+class Override(NamedTuple):
     """A setting from the command line: the dotted key, its value, and the option that it was given with.
 
     Text that came as such is converted to what the key wants ("4" for workers.count).

@@ -9,26 +9,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any, NamedTuple, get_origin
 
 from pydantic import ValidationError
 
 from appserver.files.kinds import is_regular
 from appserver.settings import checks, places
-from appserver.settings.locations import Location
+from appserver.settings.locations import ENVIRONMENT_PREFIX, Location
 from appserver.settings.model import LISTS_OF_TABLES, SECTIONS, Settings
 from appserver.settings.origins import Loaded, Origin, Origins
-from appserver.settings.places import ENVIRONMENT_PREFIX, MAX_SIZE, Override
+from appserver.settings.places import MAX_SIZE, Override
 
 
 class _NotPlainError(Exception):
     """Something has to be decoded, read in another way, or explained."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
+class _Layer(NamedTuple):
     values: dict[str, Any]
     origin: Origin
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, get_args
 
 from pydantic_core import ErrorDetails
 
+from appserver.nearest import nearest
 from appserver.settings import keys
 from appserver.settings.locations import Location, dotted
 from appserver.settings.model import LISTS_OF_TABLES, SECTIONS, Section
@@ -21,7 +21,7 @@ def shown_value(location: Location, value: Any) -> str:
     """Write the value at a location for a message; nothing that holds a secret, or may be one misspelt, is shown."""
     names = tuple(part for part in location if isinstance(part, str))
     holds = any(secret[: len(names)] == names for secret in _SECRETS)
-    resembles = difflib.get_close_matches(names[-1], [name for _, name in _SECRETS])
+    resembles = nearest(names[-1], [name for _, name in _SECRETS])
     if holds or resembles:
         return MASK
     # A logging configuration may have got into a wrong key, or be no table yet.

@@ -14,9 +14,11 @@ import json
 import sys
 import textwrap
 from collections.abc import Iterator
+from types import GenericAlias
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, create_model
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
 from appserver.settings.keys import KEYS, Key
 from appserver.settings.model import LISTS_OF_TABLES, SECTIONS, AppSettings, Section, Settings
@@ -64,7 +66,7 @@ def reference() -> str:
 def schema() -> dict[str, Any]:
     """Return the JSON schema of settings files: each key with its documentation, what it may be, and its default."""
     whole = _whole()
-    document = whole.model_json_schema()
+    document = whole.model_json_schema(schema_generator=_Schema)
     for section in document["properties"].values():
         section.pop("title", None)
         section.pop("default", None)  # that of a section is the sum of its keys'
@@ -73,10 +75,11 @@ def schema() -> dict[str, Any]:
         properties = document["$defs"][model.__name__]["properties"]
         for name, text in field_documentation(model).items():
             properties[name].pop("title", None)
-            properties[name]["description"] = " ".join(text.split())
-            if "default" in properties[name]:
+            field = model.model_fields[name]
+            if not field.is_required() and field.default_factory is None:
                 default = examples[model][name]
                 properties[name]["default"] = "" if default is None else default  # TOML has no null; "" unsets a key
+            properties[name]["description"] = " ".join(text.split())
     # A file need not hold all: the target can be the argument of the command, or stand in another file.
     del document["required"], document["$defs"][AppSettings.__name__]["required"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **document, "title": "Settings of appserver"}
@@ -85,13 +88,17 @@ def schema() -> dict[str, Any]:
 def _whole() -> type[BaseModel]:
     """Return a model that says what each section holds, where `Settings` leaves that to the section."""
     defaults = Settings(app=_EXAMPLE)
-    sections: dict[str, Any] = dict(SECTIONS)
     fields: dict[str, Any] = {
-        name: (tuple[model, ...] if name in LISTS_OF_TABLES else model, getattr(defaults, name))
-        for name, model in sections.items()
+        name: (GenericAlias(tuple, (model, ...)) if name in LISTS_OF_TABLES else model, getattr(defaults, name))
+        for name, model in SECTIONS.items()
     }
     fields["app"] = (AppSettings, ...)
     return create_model("Settings", __config__=ConfigDict(extra="forbid"), __doc__=Settings.__doc__, **fields)
+
+
+class _Schema(GenerateJsonSchema):
+    # Defaults are written as a file has them, whatever they are here.
+    ignored_warning_kinds: set[JsonSchemaWarningKind] = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012
 
 
 def _models(model: type[BaseModel]) -> Iterator[type[Section]]:

@@ -32,9 +32,10 @@ from appserver.errors import Problem
 from appserver.files import read_input
 from appserver.files.kinds import is_regular
 from appserver.settings import keys, places
+from appserver.settings.locations import ENVIRONMENT_PREFIX
 from appserver.settings.model import LISTS_OF_TABLES, SECTIONS, Settings
 from appserver.settings.origins import Origin
-from appserver.settings.places import ENVIRONMENT_PREFIX, MAX_SIZE, SECRETS_VARIABLE, Override
+from appserver.settings.places import MAX_SIZE, SECRETS_VARIABLE, Override
 from appserver.settings.problems import shown_value
 from appserver.settings.rendering import toml_key
 

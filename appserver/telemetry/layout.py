@@ -18,12 +18,11 @@ from __future__ import annotations
 
 import json
 import math
-import mmap
 import operator
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from appserver.telemetry.serving import ENTRY_CELLS, MAX_BEGUN
 
@@ -101,6 +100,7 @@ EXITS = (
 )
 RELOADS = ("ok", "rolled_back", "incomplete", "refused", OTHER)
 
+_PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 _OPEN_AXES = ("reason", "result")
 _MOST_LABELS = 256
 
@@ -108,8 +108,7 @@ Place = Literal["server", "column", "counter", "gauge"]
 Axis = tuple[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One number, or one number per combination of labels.
 
     `place` says where it lies and what becomes of it when its worker has gone: a "counter" lies in the slot and is added
@@ -207,7 +206,7 @@ class Layout:
         self.capacity = capacity
         self.buckets = tuple(buckets)
         axes = labels or {}
-        fields = (replace(one, axes=(axes[one.name],)) if one.name in axes else one for one in table(buckets))
+        fields = (one._replace(axes=(axes[one.name],)) if one.name in axes else one for one in table(buckets))
         self.fields = {field.name: field for field in fields}
         self.description = self._describe()
         self.offsets: dict[str, int] = {}
@@ -284,5 +283,5 @@ def _cells(size: int) -> int:
 
 def _whole_pages(cells: int) -> int:
     """So many cells that they fill whole pages, and therefore cells that start where a page does."""
-    page = mmap.PAGESIZE // CELL
+    page = _PAGE_SIZE // CELL
     return -(-cells // page) * page

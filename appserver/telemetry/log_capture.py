@@ -11,14 +11,15 @@ import logging
 import sys
 import threading
 import warnings
-from collections.abc import Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-import structlog
+from appserver.telemetry.importing import when_imported
+from appserver.telemetry.record import Emit, exception_of, safe_repr
 
-from appserver.telemetry.record import exception_of, safe_repr
+if TYPE_CHECKING:
+    from structlog.typing import EventDict
 
 _LOGGER = "python"
 WRITTEN = "_appserver_written"
@@ -26,21 +27,6 @@ WRITTEN = "_appserver_written"
 
 # The members of every LogRecord; others came in through `extra`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", WRITTEN}
-
-
-class Emit(Protocol):
-    """Takes what was logged; never raises. `number` is the level's in standard logging, where a program may add its own."""
-
-    def __call__(
-        self,
-        level: str,
-        event: str,
-        logger: str,
-        fields: Mapping[str, Any],
-        error: BaseException | None = None,
-        created: float | None = None,
-        number: int | None = None,
-    ) -> None: ...
 
 
 class StandardHandler(logging.Handler):
@@ -76,7 +62,9 @@ class StructlogProcessor:
     def __init__(self, emit: Emit) -> None:
         self._emit = emit
 
-    def __call__(self, logger: Any, method_name: str, event_dict: structlog.typing.EventDict) -> str:
+    def __call__(self, logger: Any, method_name: str, event_dict: EventDict) -> str:
+        import structlog  # whoever calls has done so
+
         event = str(event_dict.pop("event", ""))
         error = exception_of(event_dict.pop("exc_info", None))
         self._emit(method_name, event, str(getattr(logger, "name", "structlog")), event_dict, error)
@@ -89,12 +77,18 @@ def capture_logging(emit: Emit) -> None:
 
 
 def capture_structlog(emit: Emit) -> None:
-    """Make this what structlog does unless the application configures it."""
-    structlog.configure(
-        processors=[structlog.processors.StackInfoRenderer(), StructlogProcessor(emit)],
-        # Names a logger after the module that asks for it.
-        logger_factory=structlog.stdlib.LoggerFactory(),
-    )
+    """Make this what structlog does unless the application configures it, from when somebody imports it."""
+
+    def configure() -> None:
+        import structlog
+
+        structlog.configure(
+            processors=[structlog.processors.StackInfoRenderer(), StructlogProcessor(emit)],
+            # Names a logger after the module that asks for it.
+            logger_factory=structlog.stdlib.LoggerFactory(),
+        )
+
+    when_imported("structlog", configure)
 
 
 def capture_warnings(emit: Emit) -> None:

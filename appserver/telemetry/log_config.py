@@ -11,24 +11,22 @@ from __future__ import annotations
 
 import copy
 import logging
-import logging.config
 import re
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from appserver.errors import Problem, SettingsError
-from appserver.settings import LoggingSettings, mask_text, read_logging_config
+from appserver.settings import LoggingSettings
 from appserver.telemetry import logs
+from appserver.telemetry.importing import when_imported
 from appserver.telemetry.log_capture import WRITTEN, StandardHandler
 
-_SUBJECT = re.compile(r"Unable to configure (?P<kind>formatter|filter|handler|logger) '(?P<name>.*)'")
+_SUBJECT = r"Unable to configure (?P<kind>formatter|filter|handler|logger) '(?P<name>.*)'"
 
 
-@dataclass(frozen=True, slots=True)
-class LogConfig:
+class LogConfig(NamedTuple):
     """The logging configuration of the operator: a table for dictConfig, the text of a file for fileConfig, or nothing."""
 
     key: str
@@ -40,6 +38,8 @@ class LogConfig:
         """Read it. Raises SettingsError if there is a file and it cannot be used."""
         if settings.config_file is not None:
             path = settings.config_file
+            from appserver.settings import read_logging_config
+
             return cls("logging.config_file", str(path), read_logging_config(path))
         return cls("logging.config", "", settings.config)
 
@@ -47,6 +47,8 @@ class LogConfig:
         """Configure logging. Raises SettingsError with the key and the reason."""
         if not self.content:
             return
+        import logging.config  # and what it imports
+
         try:
             if isinstance(self.content, str):
                 import configparser  # few configurations need it
@@ -63,11 +65,13 @@ class LogConfig:
 
 def _reasons(error: BaseException) -> Iterator[str]:
     """Yield the key, if the error names one, and what has led to the error, without repetitions."""
+    from appserver.settings import mask_text
+
     seen = set()
     present: BaseException | None = error
     while present is not None:
         text = str(present).strip()
-        subject = _SUBJECT.fullmatch(text)
+        subject = re.fullmatch(_SUBJECT, text)
         if subject:
             text = f"{subject['kind']}s.{subject['name']}"
         elif not isinstance(present, ValueError):
@@ -84,7 +88,7 @@ def application_logging(config: LogConfig) -> Iterator[None]:
 
     Raises SettingsError if `config` cannot be applied.
     """
-    logging.config.dictConfigClass = _Configurator
+    when_imported("logging.config", _follow)
     config.apply()
     yield
     adopt_handlers()
@@ -101,10 +105,16 @@ def configure_embedded(settings: LoggingSettings, given: Collection[str]) -> Non
     config.apply()
 
 
-class _Configurator(logging.config.DictConfigurator):
-    def configure(self) -> None:
-        super().configure()
-        adopt_handlers()
+def _follow() -> None:
+    """Have the rules hold for whatever is configured from now on with dictConfig."""
+    import logging.config
+
+    class Configurator(logging.config.DictConfigurator):
+        def configure(self) -> None:
+            super().configure()
+            adopt_handlers()
+
+    logging.config.dictConfigClass = Configurator
 
 
 def adopt_handlers() -> None:

@@ -12,12 +12,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from typing import Any, Literal, cast
-
-import structlog
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from appserver.settings import LoggingSettings
 from appserver.telemetry import log_capture
@@ -25,6 +24,9 @@ from appserver.telemetry.console import Console
 from appserver.telemetry.journal import leads_to_journal, with_priority
 from appserver.telemetry.output import Destination, LogOutput
 from appserver.telemetry.record import MEMBERS, Record, to_json
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 __all__ = ["REQUEST_ID", "TRACE_ID", "LogOutput", "configure", "get_logger", "handle_loop_exceptions", "identity"]
 
@@ -120,15 +122,28 @@ def _replace(settings: LoggingSettings, present: Mapping[str, Any]) -> _Log:
     return new
 
 
-def get_logger(name: str) -> structlog.typing.FilteringBoundLogger:
+class _Logger:
+    """A logger of structlog's, which is made for its first record."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, method: str) -> Any:
+        if method.startswith("_"):  # asked for by libraries that copy and inspect
+            raise AttributeError(method)
+        from appserver.telemetry.structured import make_logger
+
+        found = getattr(make_logger(self._name, _emit_own), method)
+        setattr(self, method, found)
+        return found
+
+
+def get_logger(name: str) -> FilteringBoundLogger:
     """Make a logger of appserver's own, which does not depend on how the application sets structlog up.
 
     It can be used before `configure`; records then go to standard error.
     """
-    logger = structlog.wrap_logger(
-        logging.getLogger(name), processors=_PROCESSORS, wrapper_class=_WRAPPER, context_class=dict
-    )
-    return cast("structlog.typing.FilteringBoundLogger", logger.bind())
+    return cast("FilteringBoundLogger", _Logger(name))
 
 
 def handle_loop_exceptions(loop: asyncio.AbstractEventLoop) -> None:
@@ -228,7 +243,8 @@ def _with_context(fields: Mapping[str, Any], *, own: bool) -> dict[str, Any]:
     trace_id = TRACE_ID.get()
     if trace_id is not None:
         request["trace_id"] = trace_id
-    bound = structlog.contextvars.get_contextvars()
+    structlog = sys.modules.get("structlog")
+    bound = {} if structlog is None else structlog.contextvars.get_contextvars()
     if own:
         return {**request, **_renamed(bound, request), **fields}
     return {**request, **_renamed({**bound, **fields}, request)}
@@ -265,9 +281,3 @@ def _note_pid() -> None:
 
 
 os.register_at_fork(after_in_child=_note_pid)
-
-_PROCESSORS: list[structlog.typing.Processor] = [
-    structlog.processors.StackInfoRenderer(),
-    log_capture.StructlogProcessor(_emit_own),
-]
-_WRAPPER = structlog.make_filtering_bound_logger(logging.NOTSET)

@@ -28,7 +28,6 @@ from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
 from appserver.errors import Problem, SettingsError
-from appserver.files import open_to_append
 
 # Octets that may wait for the thread: some seconds of a busy worker's access log.
 LIMIT = 4 * 1024 * 1024
@@ -70,6 +69,8 @@ class Destination:
     @classmethod
     def file(cls, path: Path, key: str) -> Destination:
         """Open a file for appending; raises SettingsError, naming the setting `key`, if that is not possible."""
+        from appserver.files import open_to_append  # a log on standard error needs nothing of the kind
+
         try:
             return cls(open_to_append(path), path)
         except OSError as error:
@@ -90,6 +91,8 @@ class Destination:
         The descriptor keeps its number and changes its meaning in one step, whoever writes on it at that moment.
         """
         if self.path is not None:
+            from appserver.files import open_to_append
+
             fd = open_to_append(self.path)
             os.dup2(fd, self.fd, inheritable=False)
             os.close(fd)

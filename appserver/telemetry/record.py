@@ -12,11 +12,10 @@ import json
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from appserver.asgi.tracebacks import examine
@@ -49,8 +48,22 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Emit(Protocol):
+    """Takes what was logged; never raises. `number` is the level's in standard logging, where a program may add its own."""
+
+    def __call__(
+        self,
+        level: str,
+        event: str,
+        logger: str,
+        fields: Mapping[str, Any],
+        error: BaseException | None = None,
+        created: float | None = None,
+        number: int | None = None,
+    ) -> None: ...
+
+
+class Record(NamedTuple):
     """One thing that was logged.
 
     `created` is in seconds since the epoch; `identity` says which process this is; `error` is the exception that the

@@ -355,3 +355,25 @@ class WorkerSlot:
     def sessions(self) -> int:
         """How many WebSocket sessions are open."""
         return self._ints[self._sessions_open]
+
+
+class Uncounted(WorkerSlot):
+    """In the place of a slot where nobody asks for the numbers, in a function on AWS Lambda: what a request counts is nowhere.
+
+    It has nothing else of a slot.
+    """
+
+    def __init__(self) -> None:
+        pass
+
+    def request_started(self, now: float, method: str, raw_path: bytes, request_id: bytes = b"") -> int:  # noqa: ARG002
+        return 0
+
+    def request_finished(self, number: int, method: str, status: int, seconds: float, received: int, sent: int) -> None:
+        pass
+
+    def rejected(self, reason: str) -> None:
+        pass
+
+    def application_error(self) -> None:
+        pass

@@ -24,6 +24,7 @@ from appserver.supervision.events import Forked, ForkRefused
 from appserver.telemetry.log_config import LogConfig, application_logging
 from appserver.telemetry.logs import LogOutput, configure, get_logger
 from appserver.telemetry.scoreboard import Scoreboard
+from appserver.telemetry.structured import make_logger  # noqa: F401 - which loggers import late: here it is once for all workers
 from appserver.titles import call_zygote
 from appserver.tls import Material, ServerTLS
 from appserver.worker import obstacles, privileges, process

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from appserver.aws.events.request import InvocationRequest
 from appserver.http.fields import Fields
@@ -20,8 +19,7 @@ MANGUM_TEXT_TYPES = (
 """The default text types in the configuration that custom handlers of Mangum get."""
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """The settings of `[lambda]` that events and answers depend on."""
 
     base_path: str = ""

@@ -5,8 +5,6 @@ operators. A component of the server takes the section it needs, never the whole
 environment; checks that look outside one value are in `appserver.settings.checks`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 

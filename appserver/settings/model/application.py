@@ -1,7 +1,5 @@
 """The settings of the application that is served."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """The base of all sections of the settings, and their place in the whole."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler

@@ -1,7 +1,5 @@
 """The settings of `appserver dev` and of `--watch`."""
 
-from __future__ import annotations
-
 from appserver.settings.model.base import Section
 from appserver.settings.values import Text
 

@@ -1,7 +1,5 @@
 """The settings of the application as a function on AWS Lambda."""
 
-from __future__ import annotations
-
 from appserver.settings.model.base import Section
 from appserver.settings.values import Count, Duration, Flag, OptionalImportString, RootPath, Text
 

@@ -1,7 +1,5 @@
 """The settings of listeners and of who is at their other end: TLS, proxies."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from appserver.settings.address import TCPAddress

@@ -1,7 +1,5 @@
 """The settings of what the server shows of itself: logs, admin endpoints, metrics."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

@@ -1,7 +1,5 @@
 """The settings of the worker processes, and of how they are replaced and stopped."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from appserver.settings.model.base import Section

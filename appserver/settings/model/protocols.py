@@ -1,7 +1,5 @@
 """The settings of the protocols: HTTP, HTTP/2, WebSocket, the request's id."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from appserver.settings.model.base import Section
