@@ -23,7 +23,6 @@ from appserver.asgi.interfaces import (
 )
 from appserver.asgi.target import Target
 from appserver.asgi.tracebacks import describe
-from appserver.asgi.trio import TrioAdapter
 from appserver.asgi.types import ASGIApplication, Receive, Scope, Send
 from appserver.distribution import how_to_install
 from appserver.files.kinds import is_directory
@@ -95,6 +94,8 @@ def _with_trio(target: Target, found: Callable[..., Any], interface: Interface) 
             "leave app.async_library out",
         ]
         raise target.failure(lines)
+    from appserver.asgi.trio import TrioAdapter
+
     try:
         return TrioAdapter(ASGI2Adapter(found) if interface == "asgi2" else found)
     except ImportError as error:
@@ -123,7 +124,8 @@ def _first_on_path(target: Target, directory: Path) -> Iterator[None]:
     if not (os.access(directory, os.R_OK | os.X_OK) and is_directory(directory)):
         raise target.failure([f"app.directory = {directory} is no directory that uid {os.getuid()} may read"])
     before = sys.path.copy()
-    sys.path.insert(0, str(directory))
+    if sys.path[:1] != [str(directory)]:  # which `python -m` has put there; every import would look into it twice
+        sys.path.insert(0, str(directory))
     try:
         yield
     except BaseException:

@@ -11,10 +11,11 @@ from appserver import __version__, distribution
 from appserver.cli import peers
 from appserver.cli.habits import add_habits, listeners, refuse_programs
 from appserver.cli.output import show
+from appserver.cli.reading import reader
 from appserver.cli.words import COMMANDS, unknown_word
-from appserver.errors import SettingsError, UsageError
+from appserver.errors import UsageError
 from appserver.nearest import nearest
-from appserver.settings import Loaded, Override, load, usual_files
+from appserver.settings import Loaded, Override
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -49,12 +50,6 @@ exit codes:
   0 clean stop, 1 a command was refused or failed, 2 settings or usage, 3 a listener cannot be bound,
   4 the application cannot be imported, 5 its start-up failed, 70 a bug in appserver
 """
-
-_NOTHING_TO_SERVE = """\
-nothing to serve: name the application, as in
-    appserver module:attribute
-or a settings file, as in
-    appserver --config server.toml"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -202,22 +197,4 @@ def _overrides(options: argparse.Namespace) -> list[Override]:
 def loader(options: argparse.Namespace, environ: Mapping[str, str]) -> Callable[[], Loaded]:
     """Return what loads the settings, now and at every reload: from the same file, environment and options."""
     refuse_programs(options.config or [])
-    overrides = _overrides(options)
-    environ = dict(environ)
-    config = options.config
-    if options.target is None and config is None and not environ.get("APPSERVER_CONFIG"):
-        config = usual_files()
-
-    def read() -> Loaded:
-        try:
-            return load(config, environ=environ, overrides=overrides)
-        except SettingsError as error:
-            if config is None and not environ.get("APPSERVER_CONFIG") and _lacks_only_target(error):
-                raise UsageError(_NOTHING_TO_SERVE) from None
-            raise
-
-    return read
-
-
-def _lacks_only_target(error: SettingsError) -> bool:
-    return [(problem.key, problem.value) for problem in error.problems] == [("app.target", "")]
+    return reader(options.config, _overrides(options), environ)

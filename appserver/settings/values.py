@@ -13,9 +13,10 @@ import itertools
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer, PlainValidator, SecretStr, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler, PlainValidator, SecretStr, WithJsonSchema
+from pydantic_core import CoreSchema, core_schema
 
 from appserver.settings.access_pattern import parse_access_format
 from appserver.settings.address import Address, TCPAddress, UnixAddress, parse_address
@@ -185,7 +186,6 @@ def _readable_field_name(value: object) -> str:
 
 
 def _field_line(field: tuple[str, str]) -> str:
-    # Not the method `": ".join` itself: to find out its arguments takes 5 ms, as its signature is text, which gets parsed.
     return ": ".join(field)
 
 
@@ -238,6 +238,18 @@ def _number_or_text(number: dict[str, Any], pattern: str) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [number, {"type": "string", "pattern": pattern}]})
 
 
+class _Written:
+    """Says how a value is written. As `PlainSerializer` of pydantic, whose module takes longer to import than all of this one."""
+
+    def __init__(self, write: Callable[[Any], Any], when_used: Literal["always", "json"] = "always") -> None:
+        self._write = write
+        self._when_used: Literal["always", "json"] = when_used
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        written = core_schema.plain_serializer_function_ser_schema(self._write, when_used=self._when_used)
+        return cast("CoreSchema", {**handler(source), "serialization": written})
+
+
 # The JSON schema of a value, for editors: all that TOML may hold, which is more than the type it becomes.
 _TEXT = WithJsonSchema({"type": "string"})
 _DURATION = _number_or_text({"type": "number", "minimum": 0, "maximum": MAX_DURATION}, DURATION_PATTERN)
@@ -268,7 +280,7 @@ Secret = Annotated[
     SecretStr | None,
     BeforeValidator(lambda value: value if isinstance(value, SecretStr) else _unless_empty(text)(value)),
     # Settings travel to the workers as JSON, where a mask in place of the password would lose it.
-    PlainSerializer(lambda value: value and value.get_secret_value(), when_used="json"),
+    _Written(lambda value: value and value.get_secret_value(), when_used="json"),
     _TEXT,
 ]
 ExistingPath = Annotated[Path, BeforeValidator(_path), _TEXT]
@@ -289,15 +301,15 @@ RootPath = Annotated[str, BeforeValidator(_root_path)]
 RequestPath = Annotated[str, BeforeValidator(_request_path)]
 FieldValue = Annotated[str, BeforeValidator(_field_value)]
 OptionalFieldName = Annotated[str, BeforeValidator(lambda value: value if value == "" else _readable_field_name(value))]
-HeaderField = Annotated[tuple[str, str], PlainValidator(_field), PlainSerializer(_field_line), _TEXT]
+HeaderField = Annotated[tuple[str, str], PlainValidator(_field), _Written(_field_line), _TEXT]
 Trusted = Annotated[str, BeforeValidator(_trusted)]
 ServerName = Annotated[str, BeforeValidator(_server_name)]
 
-Bind = Annotated[Address, PlainValidator(parse_address), PlainSerializer(str), _TEXT]
+Bind = Annotated[Address, PlainValidator(parse_address), _Written(str), _TEXT]
 OptionalBind = Annotated[
     Address | None,
     PlainValidator(_unless_empty(_service_address)),
-    PlainSerializer(lambda value: "" if value is None else str(value)),
+    _Written(lambda value: "" if value is None else str(value)),
     _TEXT,
 ]
 LowerCase = BeforeValidator(_lower)

@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
 
 def when_imported(name: str, action: Callable[[], None]) -> None:
-    """Call `action` when the module has been imported: at once if it has been, else in the first import of it."""
+    """Call `action` when the module has been imported: at once if it has been, else in the first import of it.
+
+    Of several actions for one module the last one counts.
+    """
     if name in sys.modules:
         action()
         return
-    for finder in sys.meta_path:
-        if isinstance(finder, _Finder) and finder.name == name:
-            finder.action = action
-            return
-    sys.meta_path.insert(0, _Finder(name, action))
+    if _finder not in sys.meta_path:
+        sys.meta_path.insert(0, _finder)
+    _finder.actions[name] = action
 
 
 class _Finder:
-    """Finds one module as the other finders do, once, with a loader that calls `action` afterwards (PEP 451)."""
+    """Finds modules as the other finders do, each once, with a loader that calls its action afterwards (PEP 451)."""
 
-    def __init__(self, name: str, action: Callable[[], None]) -> None:
-        self.name = name
-        self.action = action
+    def __init__(self) -> None:
+        self.actions: dict[str, Callable[[], None]] = {}
 
     def find_spec(
         self,
@@ -38,13 +38,18 @@ class _Finder:
         path: Sequence[str] | None = None,  # noqa: ARG002 - the form of a finder
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
-        if name != self.name:
+        action = self.actions.pop(name, None)
+        if action is None:
             return None
-        sys.meta_path.remove(self)
+        if not self.actions:
+            sys.meta_path.remove(self)
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
-            spec.loader = cast("Loader", _Loader(spec.loader, self.action))
+            spec.loader = cast("Loader", _Loader(spec.loader, action))
         return spec
+
+
+_finder = _Finder()
 
 
 class _Loader:
