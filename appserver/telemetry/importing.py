@@ -13,13 +13,18 @@ if TYPE_CHECKING:
     from importlib.abc import Loader
 
 
-def when_imported(name: str, action: Callable[[], None]) -> None:
-    """Call `action` when the module has been imported: at once if it has been, else in the first import of it.
+Action = Callable[[ModuleType], None]
+
+
+def when_imported(name: str, action: Action) -> None:
+    """Call `action` with the module when it has been imported: at once if it has been, else at the end of its first import.
+
+    A package does not have it as an attribute then.
 
     Of several actions for one module the last one counts.
     """
     if name in sys.modules:
-        action()
+        action(sys.modules[name])
         return
     if _finder not in sys.meta_path:
         sys.meta_path.insert(0, _finder)
@@ -30,7 +35,7 @@ class _Finder:
     """Finds modules as the other finders do, each once, with a loader that calls its action afterwards (PEP 451)."""
 
     def __init__(self) -> None:
-        self.actions: dict[str, Callable[[], None]] = {}
+        self.actions: dict[str, Action] = {}
 
     def find_spec(
         self,
@@ -53,7 +58,7 @@ _finder = _Finder()
 
 
 class _Loader:
-    def __init__(self, loader: Any, action: Callable[[], None]) -> None:
+    def __init__(self, loader: Any, action: Action) -> None:
         self._loader = loader
         self._action = action
 
@@ -66,4 +71,4 @@ class _Loader:
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         self._loader.exec_module(module)
-        self._action()
+        self._action(module)

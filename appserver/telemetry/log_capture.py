@@ -79,9 +79,7 @@ def capture_logging(emit: Emit) -> None:
 def capture_structlog(emit: Emit) -> None:
     """Make this what structlog does unless the application configures it, from when somebody imports it."""
 
-    def configure() -> None:
-        import structlog
-
+    def configure(structlog: Any) -> None:
         structlog.configure(
             processors=[structlog.processors.StackInfoRenderer(), StructlogProcessor(emit)],
             # Names a logger after the module that asks for it.

@@ -105,16 +105,15 @@ def configure_embedded(settings: LoggingSettings, given: Collection[str]) -> Non
     config.apply()
 
 
-def _follow() -> None:
-    """Have the rules hold for whatever is configured from now on with dictConfig."""
-    import logging.config
+def _follow(config: Any) -> None:
+    """Have the rules hold for whatever is configured from now on with dictConfig; `config` is the module logging.config."""
 
-    class Configurator(logging.config.DictConfigurator):
+    class Configurator(config.DictConfigurator):  # type: ignore[misc]
         def configure(self) -> None:
             super().configure()
             adopt_handlers()
 
-    logging.config.dictConfigClass = Configurator
+    config.dictConfigClass = Configurator
 
 
 def adopt_handlers() -> None:
