@@ -16,6 +16,7 @@ import gc
 import json
 import math
 import signal
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -201,6 +202,7 @@ class Runtime:
 
     async def _poll(self, poll: _Poll, adapter: Adapter, watch: Watch) -> None:
         while not self._ended.is_set():
+            _flush_output()
             poll.idle = True
             reply = await poll.connection.next()
             poll.idle = False
@@ -281,6 +283,12 @@ class Runtime:
         )
 
 
+def _flush_output() -> None:
+    """Let what the application has printed be logged before Lambda freezes the process, or kills it."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # it may be missing, broken or closed
+        sys.stdout.flush()
+
+
 def _read_event(body: bytes) -> Any:
     """Raises EventError."""
     try:
@@ -312,5 +320,5 @@ def _json(text: str | None) -> Any:
         return None
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

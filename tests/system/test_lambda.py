@@ -120,6 +120,10 @@ async def events(scope, body, send):
             await asyncio.sleep(0.01)
         await send({"type": "http.response.body", "body": b"data: %d\\n\\n" % number, "more_body": number < 3})
 
+async def print_(scope, body, send):
+    print("printed", end="")
+    await answer(send, b"done")
+
 async def meet(scope, body, send):
     global here
     here = globals().get("here", 0) + 1
@@ -212,6 +216,19 @@ class TestLife:
             "function": "test",
             "custom": {"a": 1},
         }
+
+    def test_a_client_context_that_json_does_not_hold_is_none(self, running: Running) -> None:
+        api, _ = running
+        for context in ("{", "[" * 5000):
+            headers: dict[str, Any] = {"Lambda-Runtime-Client-Context": context}
+            outcome = api.invoke(url_event("/describe"), **headers)
+            assert json.loads(outcome.json()["body"])["custom"] is None
+
+    def test_what_is_printed_is_logged_before_the_next_event_is_asked_for(self, api: RuntimeAPI, start: Start) -> None:
+        function = start(PYTHONUNBUFFERED="")
+        assert api.invoke(url_event("/print_")).json()["body"] == "done"
+        eventually(lambda: api.polls == 1, "the next event is asked for")
+        assert "printed" in function.text
 
     def test_bodies_are_safe_whatever_octets_they_have(self, running: Running) -> None:
         api, _ = running
