@@ -8,6 +8,8 @@ off if its head is on the wire.
 from __future__ import annotations
 
 import asyncio
+import types
+from collections.abc import Generator
 from functools import partial
 from typing import Protocol
 
@@ -25,7 +27,7 @@ from appserver.engine.failure import (
 )
 from appserver.engine.lifecycle import Begun, note_refusal
 from appserver.engine.scope import http_scope
-from appserver.engine.service import Service, start_task
+from appserver.engine.service import EAGER, Service, start_task
 from appserver.errors import RequestError
 from appserver.forked import end_child, generation
 from appserver.http.response import ResponseError
@@ -43,6 +45,16 @@ class Talk(Begun, Protocol):
         """The application has raised `error` or (None) returned."""
 
 
+@types.coroutine
+def _handed_over() -> Generator[None, None, None]:
+    """Where a task of Python 3.11 begins, whose coroutine has been run up to here.
+
+    A coroutine that has not begun does not come to know that its task is cancelled, as by an application that cancels all tasks that
+    there are: the client would wait for ever.
+    """
+    yield
+
+
 def call(service: Service, exchange: Exchange) -> None:
     """Call the application, in a task of its own."""
     scope = http_scope(exchange.template, exchange.request, exchange.client, service.state)
@@ -53,15 +65,19 @@ def call(service: Service, exchange: Exchange) -> None:
         application = partial(service.admission.run, exchange, application)
     exchange.called = True  # not when the task begins to run: the client may be gone before
     running = _run(service, exchange, application, scope)
+    if not EAGER:
+        running.send(None)
     task = start_task(running, loop=service.loop, context=service.context.copy(), name=exchange.request_id)
     exchange.task = None if task.done() else task
 
 
 async def _run(service: Service, exchange: Exchange, application: ASGIApplication, scope: Scope) -> None:
     """The body of the task."""
-    if exchange.request_id is not None:
-        REQUEST_ID.set(exchange.request_id)  # for the records that are made in this task, and in what it starts
     try:
+        if not EAGER:
+            await _handed_over()
+        if exchange.request_id is not None:
+            REQUEST_ID.set(exchange.request_id)  # for the records that are made in this task, and in what it starts
         await application(scope, exchange.receive, exchange.send)
     except BaseException as error:  # noqa: BLE001  # whatever an application raises ends its request, not the worker
         if service.process != generation():
@@ -79,15 +95,19 @@ def call_for_session(service: Service, session: Talk, scope: Scope) -> None:
     if session.request_id is not None:
         scope["state"]["request_id"] = session.request_id
     running = _run_for_session(service, session, scope)
+    if not EAGER:
+        running.send(None)
     task = start_task(running, loop=service.loop, context=service.context.copy())
     session.task = None if task.done() else task
 
 
 async def _run_for_session(service: Service, session: Talk, scope: Scope) -> None:
     """The body of the task."""
-    if session.request_id is not None:
-        REQUEST_ID.set(session.request_id)
     try:
+        if not EAGER:
+            await _handed_over()
+        if session.request_id is not None:
+            REQUEST_ID.set(session.request_id)
         await service.application(scope, session.receive, session.send)
     except BaseException as error:  # noqa: BLE001  # whatever an application raises ends its session, not the worker
         if service.process != generation():

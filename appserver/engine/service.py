@@ -32,6 +32,8 @@ if TYPE_CHECKING:  # a function, which has no connections, starts sooner without
     from appserver.tls import ServerTLS
 
 start_task: Callable[..., asyncio.Task[None]] = asyncio.Task
+EAGER = sys.version_info >= (3, 12)
+"""Whether `start_task` runs a coroutine up to its first wait."""
 if sys.version_info >= (3, 12):
     # Runs the application up to its first wait at once: one turn of the loop less, 0.4 µs, for one that never waits.
     start_task = functools.partial(asyncio.Task, eager_start=True)

@@ -124,6 +124,7 @@ def test_an_application_that_cancels_all_tasks_cancels_its_own_only(start_server
     server = start_server(faulty({"loop": loop}), files=files())
     [worker] = server.workers()
     assert server.request("/sweep").text == "hello"
+    server.log.wait_for("lifespan broken")  # which sweeps once more when it ends
     assert server.request("/").text == "hello"
     assert [found.pid for found in server.workers()] == [worker.pid]
     assert server.reload()["result"] == "ok"  # and from now on in its shutdown

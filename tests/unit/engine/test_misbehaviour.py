@@ -11,6 +11,7 @@ import pytest
 from appserver.asgi.types import Message, Receive, Scope, Send
 from appserver.errors import ClientDisconnected
 from appserver.http.response import ResponseError
+from tests.unit.engine.test_session import FIELDS
 from tests.unit.engine.world import Client, World, echo, request, respond, run, settle
 
 START: Message = {"type": "http.response.start", "status": 200, "headers": []}
@@ -233,6 +234,27 @@ class TestRaising:
         assert client.response().status == 500
         (record,) = world.log.of("application failed")
         assert record["detail"] == "its task was cancelled, and not by the server"
+
+    @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+    @pytest.mark.parametrize("session", [False, True])
+    def test_a_request_whose_task_is_cancelled_in_the_turn_in_which_it_comes_is_answered(
+        self, loop: str, session: bool
+    ) -> None:
+        async def patient(scope: Scope, receive: Receive, send: Send) -> None:
+            await asyncio.Event().wait()
+
+        async def scenario() -> None:
+            world = World(patient)
+            client = world.connect()
+            assert client.transport.protocol is not None
+            client.transport.protocol.data_received(request("/", "GET", *FIELDS) if session else request())
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            await settle()
+            assert client.response().status == 500
+            assert world.log.of("application failed")
+
+        run(scenario, loop)
 
     def test_an_application_that_is_no_coroutine_function_fails_its_requests_only(self) -> None:
         def plain(scope: Scope, receive: Receive, send: Send) -> Any:
