@@ -227,15 +227,19 @@ class Exchange:
         more = bool(message.get("more_body", False))
         if kind == "http.response.early_hint" and phase <= TRAILED:
             carrier.hint(message["links"])
+            if carrier.congested:
+                await carrier.writable()
         elif kind == "http.response.pathsend" and phase == BODY:
             with whole_file(message["path"]) as part:
                 await carrier.write_file(part, False)
         elif kind == "http.response.zerocopysend" and phase == BODY:
             part = part_of_file(message["file"], message.get("offset"), message.get("count"))
             await carrier.write_file(part, more)
+            if more:
+                await self._may_go_on()
         elif kind == "http.response.body" and phase == TRAILED:
             carrier.write_body(_octets(message.get("body", b"")), True)
-            await carrier.writable()
+            await self._may_go_on()
             if not more and self.phase == TRAILED:
                 self.phase = TRAILERS
         elif kind == "http.response.trailers" and phase == TRAILERS:

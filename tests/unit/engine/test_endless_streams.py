@@ -6,6 +6,7 @@ import asyncio
 import select
 import socket
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,17 +103,22 @@ class TestClientsThatLeave:
 
 
 @each_loop
-def test_an_answer_to_head_leaves_others_their_turns(loop: str) -> None:
+@pytest.mark.parametrize("kind", ["body", "trailers", "file"])
+def test_an_answer_to_head_leaves_others_their_turns(loop: str, kind: str, tmp_path: Path) -> None:
     """Nothing of its body is written, so no client holds it back."""
     ended: list[None] = []
+    path = tmp_path / "file"
+    path.write_bytes(LARGE)
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "HEAD":
             await respond(send, b"other")
             return
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        for _ in range(MANY):
-            await send(PIECE)
+        await send({"type": "http.response.start", "status": 200, "headers": [], "trailers": kind == "trailers"})
+        with path.open("rb") as file:
+            part = {"type": "http.response.zerocopysend", "file": file, "offset": 0, "more_body": True}
+            for _ in range(MANY):
+                await send(part if kind == "file" else PIECE)
         ended.append(None)
 
     async def scenario() -> None:
@@ -125,6 +131,28 @@ def test_an_answer_to_head_leaves_others_their_turns(loop: str) -> None:
             assert not ended
             head.writer.transport.abort()
             await other.close()
+
+    run(scenario, loop)
+
+
+@each_loop
+def test_early_hints_wait_for_their_client(loop: str) -> None:
+    sent: list[int] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        for number in range(MANY):
+            sent.append(number)
+            await send({"type": "http.response.early_hint", "links": [LARGE[:1000].replace(b"\0", b"a")]})
+
+    async def scenario() -> None:
+        async with serving(application) as served:
+            peer = await served.connect(limit=1000)
+            peer.send(request())
+            async with asyncio.timeout(20):
+                while not (served.server._service.registry.connections and served.link.congested):
+                    await asyncio.sleep(0.001)
+            assert 0 < len(sent) < MANY
+            peer.writer.transport.abort()
 
     run(scenario, loop)
 
