@@ -303,7 +303,7 @@ class Exchange:
         alone: it may be the answer to a request that is being worked on.
         """
         self.release_head()
-        if self.request.method == "HEAD" and self.phase == BODY:
+        if self.request.method == "HEAD" and (self.phase == BODY or self.phase == TRAILED):
             self.carrier.let_go()
         if ending and self.event_stream and self.phase == BODY and self.request.method == "GET":
             if self.asked_to_end:

@@ -159,7 +159,8 @@ def test_early_hints_wait_for_their_client(loop: str) -> None:
 
 @each_loop
 @pytest.mark.parametrize("next_request", [True, False], ids=["a next request", "the client's end"])
-def test_an_answer_to_head_ends_when_its_client_goes_on(loop: str, next_request: bool) -> None:
+@pytest.mark.parametrize("trailers", [True, False], ids=["with trailers", "without"])
+def test_an_answer_to_head_ends_when_its_client_goes_on(loop: str, next_request: bool, trailers: bool) -> None:
     """The client has all of it with the head. A proxy in front uses the connection for somebody else then."""
     ended = asyncio.Event()
 
@@ -167,7 +168,7 @@ def test_an_answer_to_head_ends_when_its_client_goes_on(loop: str, next_request:
         if scope["method"] != "HEAD":
             await respond(send, b"other")
             return
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        await send({"type": "http.response.start", "status": 200, "headers": [], "trailers": trailers})
         try:
             while True:
                 await send(PIECE)
