@@ -8,10 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import select
 import socket
 from collections.abc import Callable
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def adopt_nobody() -> None:
+    """Leave processes whose parent has exited to the subreaper above, whatever the application has asked for (prctl(2)).
+
+    Workers are such processes, and have to become children of the master. They do not inherit what is taken back here.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 def when_exited(pid: int, loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

@@ -353,8 +353,8 @@ class Worker:
         if received is None:
             # The lifeline. A master that lives may let go, too: of a worker whose zygote died before it had named it.
             self._loop.remove_reader(self._channel.fileno())
-            when_exited(self._boot.master, self._loop, self._master_gone)
             self._stop_with(Drain("stop", self._settings.shutdown.linger))
+            when_exited(self._boot.master, self._loop, self._master_gone)
         elif isinstance(received[0], Drain):
             self._stop_with(received[0])
         elif isinstance(received[0], ReopenLogs):

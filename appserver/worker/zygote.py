@@ -42,7 +42,7 @@ from appserver.worker.messages import (
     ZygoteBoot,
     close_all,
 )
-from appserver.worker.orphans import exits
+from appserver.worker.orphans import adopt_nobody, exits
 
 # How long workers get, on top of their own drain, before a zygote that has lost its master kills them. In seconds.
 ORPHAN_MARGIN = 5.0
@@ -129,6 +129,7 @@ class Zygote:
             return Imported(preloaded=False)
         before = obstacles.Descriptors.now()
         application = self._import()
+        adopt_nobody()
         flush_open_files()
         if found := obstacles.find(before):
             get_logger("appserver.worker").warning(

@@ -129,3 +129,12 @@ def test_an_application_that_ignores_the_end_of_children_is_preloaded(start_serv
     server = start(start_server, ignoring)
     assert server.request("/?question").text.split()[0] == "question"
     assert not server.log.matching("zygote exited")
+
+
+def test_an_application_that_wants_to_adopt_processes_does_not_get_the_workers(start_server: StartServer) -> None:
+    adopting = "import ctypes\nctypes.CDLL(None).prctl(36, 1, 0, 0, 0)\nfrom application import app as app\n"
+    settings = {"app": {"target": "adopting:app"}, "workers": {"count": 2, "preload": True}}
+    server = start_server(settings, files={"adopting.py": adopting})
+    assert server.request("/").text == "hello"
+    assert server.log.wait_for("zygote ready")["preloaded"] is True
+    assert server.reload()["result"] == "ok"
