@@ -9,6 +9,7 @@ import queue
 import re
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase, translate
@@ -20,12 +21,26 @@ from appserver.distribution import how_to_install
 from appserver.errors import AppserverError, Problem, SettingsError, UsageError
 from appserver.files.kinds import exists, is_directory
 from appserver.settings import Loaded
+from appserver.telemetry.logs import get_logger
 
 if TYPE_CHECKING:
     import watchfiles
 
 # Saves that follow each other within so many milliseconds are one change: "save all", a checkout, a formatter.
 QUIET = 100
+
+
+# What is logged where files cannot be watched, and seconds until that is tried again.
+_ADVICE = "raise fs.inotify.max_user_watches and max_user_instances (sysctl), or watch less (app.directory, dev.watch); it is tried again"
+_PAUSE = 5.0
+
+
+class WatchError(Exception):
+    """Files cannot be watched: the kernel has no room for that, or they are gone."""
+
+
+Found = queue.SimpleQueue[list[str] | WatchError | None]
+"""What has changed, then None or the error of each thread that watches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +75,11 @@ class Sources:
         )
 
     def changes(self, stop: threading.Event) -> Iterator[list[str]]:
-        """Yield the names of what has changed, each change as one list, until `stop` is set."""
-        found: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
+        """Yield the names of what has changed, each change as one list, until `stop` is set.
+
+        Raises WatchError when they cannot be watched (any more); `stop` is then to be set.
+        """
+        found: Found = queue.SimpleQueue()
         watches = [threading.Thread(target=self._watch_directories, args=(stop, found), daemon=True)]
         if alone := {path.parent for path in self.files if not self._root_of(path)}:
             watches.append(threading.Thread(target=self._watch_files, args=(alone, stop, found), daemon=True))
@@ -70,7 +88,7 @@ class Sources:
             watch.start()
         yield from _until_none(found, len(watches))
 
-    def _watch_directories(self, stop: threading.Event, found: queue.SimpleQueue[list[str] | None]) -> None:
+    def _watch_directories(self, stop: threading.Event, found: Found) -> None:
         import watchfiles
 
         usual = watchfiles.DefaultFilter()
@@ -87,9 +105,7 @@ class Sources:
 
         self._watch(self.directories, counts, stop, found, recursive=True)
 
-    def _watch_files(
-        self, folders: set[Path], stop: threading.Event, found: queue.SimpleQueue[list[str] | None]
-    ) -> None:
+    def _watch_files(self, folders: set[Path], stop: threading.Event, found: Found) -> None:
         self._watch(tuple(folders), lambda _, name: Path(name) in self.files, stop, found, recursive=False)
 
     @staticmethod
@@ -97,7 +113,7 @@ class Sources:
         paths: tuple[Path, ...],
         counts: Callable[[watchfiles.Change, str], bool],
         stop: threading.Event,
-        found: queue.SimpleQueue[list[str] | None],
+        found: Found,
         *,
         recursive: bool,
     ) -> None:
@@ -110,16 +126,20 @@ class Sources:
             )
             for changes in watch:
                 found.put(sorted({name for _, name in changes}))
-        finally:
+        except (OSError, RuntimeError) as error:  # the latter is the base of the library's own errors
+            found.put(WatchError(f"{error}"))
+        else:
             found.put(None)
 
     def _root_of(self, path: Path) -> Path | None:
         return next((root for root in self.directories if root in path.parents), None)
 
 
-def _until_none(found: queue.SimpleQueue[list[str] | None], watches: int) -> Iterator[list[str]]:
+def _until_none(found: Found, watches: int) -> Iterator[list[str]]:
     while watches:
         names = found.get()
+        if isinstance(names, WatchError):
+            raise names
         if names is None:
             watches -= 1
         else:
@@ -148,16 +168,24 @@ def watch_sources(loaded: Loaded, reread: Callable[[], Loaded], changed: Callabl
 
     def watch() -> None:
         signals.block()
-        current = sources
+        current, complaint = sources, ""
         while True:
             stop = threading.Event()
-            for names in current.changes(stop):
-                changed(names)
-                with contextlib.suppress(AppserverError):
-                    wanted = Sources.of(reread())
-                    if wanted != current:
-                        current = wanted
-                        stop.set()
+            try:
+                for names in current.changes(stop):
+                    complaint = ""
+                    changed(names)
+                    with contextlib.suppress(AppserverError):
+                        wanted = Sources.of(reread())
+                        if wanted != current:
+                            current = wanted
+                            stop.set()
+            except WatchError as error:
+                stop.set()
+                if str(error) != complaint:
+                    complaint = str(error)
+                    get_logger("appserver.watch").error("files cannot be watched", reason=complaint, advice=_ADVICE)
+                time.sleep(_PAUSE)
 
     threading.Thread(target=watch, name="appserver-watch", daemon=True).start()
 

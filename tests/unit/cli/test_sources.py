@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import watchfiles
 
+from appserver.cli import sources
 from appserver.cli.sources import Sources, require_watchfiles, watch_sources
 from appserver.distribution import how_to_install
 from appserver.errors import SettingsError, UsageError
@@ -165,3 +167,31 @@ def test_without_the_library_the_message_names_the_command_that_installs_it(monk
     with pytest.raises(UsageError) as caught:
         require_watchfiles("appserver dev")
     assert str(caught.value) == (f"appserver dev needs watchfiles, which is not installed: {how_to_install('watch')}")
+
+
+def test_what_cannot_be_watched_is_said_once_and_tried_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts = threading.Semaphore(0)
+    asked: list[int] = []
+    records: list[dict[str, object]] = []
+
+    class Log:
+        def error(self, event: str, **fields: object) -> None:
+            records.append({"event": event, **fields})
+
+    def watch(*_paths: Path, **_options: object) -> Iterator[set[tuple[watchfiles.Change, str]]]:
+        attempts.release()
+        asked.append(1)
+        if len(asked) > 5:
+            threading.Event().wait()
+        raise OSError("OS file watch limit reached.")
+
+    monkeypatch.setattr(watchfiles, "watch", watch)
+    monkeypatch.setattr(sources, "get_logger", lambda _: Log())
+    monkeypatch.setattr(sources, "_PAUSE", 0.01)
+    settings = loaded(project)
+    watch_sources(settings, lambda: settings, lambda _: None)
+    for _ in range(5):
+        assert attempts.acquire(timeout=30)
+    assert [(record["event"], record["reason"]) for record in records] == [
+        ("files cannot be watched", "OS file watch limit reached.")
+    ]
