@@ -12,7 +12,7 @@ from appserver.cli.output import show
 def migrate_parser() -> Parser:
     parser = Parser(
         prog="appserver migrate",
-        description="Print the settings that a command line of uvicorn, gunicorn, hypercorn, granian or daphne comes to, with what "
+        description="Print the settings that a command line of uvicorn, `fastapi run`, gunicorn, hypercorn, granian or daphne comes to, with what "
         "it reads: its configuration file (a Python one is run, in a process of its own) and its environment.",
         usage="appserver migrate -- COMMAND LINE",
         epilog="example: appserver migrate -- gunicorn -c gunicorn.conf.py -w 4 main:app > server.toml",

@@ -93,6 +93,9 @@ class Parser(argparse.ArgumentParser):
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:  # noqa: ARG002 - the form of argparse
         show(self.format_help())
 
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:  # noqa: ARG002
+        show(message)  # the version
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(message)
 

@@ -20,8 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     The arguments are those of the process unless they are given. --help and --version raise SystemExit.
     """
-    _open_standard_streams()
     try:
+        _open_standard_streams()
         return _dispatch(sys.argv[1:] if arguments is None else list(arguments))
     except AppserverError as error:
         if error.exit_code == AppserverError.exit_code:
@@ -56,10 +56,14 @@ def _open_standard_streams() -> None:
 
     Otherwise the next file or socket gets the number of standard error, and with it all that is meant for people. To an
     application that prints it is as if nobody read it. But what a command has to show (`show`) must not be lost in
-    silence: every write of this process itself to a standard output that is closed fails.
+    silence: every write of this process itself to a standard output that is closed fails. Raises UsageError where there is
+    no null device.
     """
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(fd, True)
+    try:
+        while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+            os.set_inheritable(fd, True)
+    except OSError as error:
+        raise UsageError(f"{os.devnull} cannot be opened: {error.strerror}; every program needs it") from error
     os.close(fd)
     sys.stdout = sys.stdout or open(os.open(os.devnull, os.O_RDONLY), "w")  # noqa: SIM115, PTH123
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123

@@ -54,6 +54,16 @@ def test_the_version_is_printed(tmp_path: Path) -> None:
     assert run.stdout.startswith("appserver ")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="an empty /dev needs a mount")
+def test_a_system_without_the_null_device_is_told_so(tmp_path: Path) -> None:
+    run = shell(
+        f"exec unshare --mount sh -c 'mount -t tmpfs none /dev && exec {sys.executable} -m appserver check a:b'",
+        directory=tmp_path,
+    )
+    assert (run.returncode, run.stdout) == (2, "")
+    assert run.stderr == "appserver: /dev/null cannot be opened: No such file or directory; every program needs it\n"
+
+
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
 def test_another_system_than_linux_is_told_so_in_one_line(tmp_path: Path, platform: str) -> None:
     missing = "['fcntl', 'grp', 'pwd', 'resource', 'termios', 'uvloop']"  # whatever a system lacks is not looked for
@@ -117,6 +127,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
         ("settings a:b >/dev/full", "No space left on device"),
         ("settings a:b >&-", "Bad file descriptor"),
         ("check a:b >/dev/full", "No space left on device"),
+        ("--version >&-", "Bad file descriptor"),
         ("--help >&-", "Bad file descriptor"),
     ],
 )
