@@ -1,8 +1,8 @@
 """The short way to settings: plain values, nothing to decode, no mistake.
 
-Files, variables and options are merged here without pydantic-settings, whose import alone takes longer than all of it: a function
-on AWS Lambda is started while a client waits, and a server that has ended is missed. Wherever something is not plain, or not right, the
-long way (`merging`) is taken instead, which comes to the same, and says what is wrong.
+Files, variables and options are merged here without pydantic-settings, whose import alone takes longer than all of it: a client waits
+while a function on AWS Lambda starts. Wherever something is not plain, or not right, the long way (`merging`) is taken instead, which
+comes to the same, and says what is wrong.
 """
 
 from __future__ import annotations
