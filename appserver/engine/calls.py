@@ -8,10 +8,9 @@ off if its head is on the wire.
 from __future__ import annotations
 
 import asyncio
-import types
-from collections.abc import Generator
+from collections.abc import Awaitable
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 from appserver.asgi.types import ASGIApplication, Message, Scope
 from appserver.engine import refusal
@@ -45,14 +44,19 @@ class Talk(Begun, Protocol):
         """The application has raised `error` or (None) returned."""
 
 
-@types.coroutine
-def _handed_over() -> Generator[None, None, None]:
-    """Where a task of Python 3.11 begins, whose coroutine has been run up to here.
+class _Turn(tuple[None]):
+    """Yields once to whoever runs the coroutine that awaits it. All of that is C: each request goes through it."""
 
-    A coroutine that has not begun does not come to know that its task is cancelled, as by an application that cancels all tasks that
-    there are: the client would wait for ever.
-    """
-    yield
+    __slots__ = ()
+    __await__: Any = tuple.__iter__
+
+
+_HANDED_OVER = cast("Awaitable[None]", _Turn((None,)))
+"""Where a task of Python 3.11 begins, whose coroutine has been run up to here.
+
+A coroutine that has not begun does not come to know that its task is cancelled, as by an application that cancels all tasks that
+there are: the client would wait for ever.
+"""
 
 
 def call(service: Service, exchange: Exchange) -> None:
@@ -75,7 +79,7 @@ async def _run(service: Service, exchange: Exchange, application: ASGIApplicatio
     """The body of the task."""
     try:
         if not EAGER:
-            await _handed_over()
+            await _HANDED_OVER
         if exchange.request_id is not None:
             REQUEST_ID.set(exchange.request_id)  # for the records that are made in this task, and in what it starts
         await application(scope, exchange.receive, exchange.send)
@@ -105,7 +109,7 @@ async def _run_for_session(service: Service, session: Talk, scope: Scope) -> Non
     """The body of the task."""
     try:
         if not EAGER:
-            await _handed_over()
+            await _HANDED_OVER
         if session.request_id is not None:
             REQUEST_ID.set(session.request_id)
         await service.application(scope, session.receive, session.send)
