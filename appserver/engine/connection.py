@@ -337,7 +337,7 @@ class Connection(Link):
         encoder = self._encoder
         if encoder.on_wire:
             if self._transport.is_closing():
-                self._write_in_vain(more)
+                self._note_loss()
                 return
             parts = encoder.body(data, more)
         else:
@@ -354,13 +354,13 @@ class Connection(Link):
             assert self.exchange is not None
             self._complete(self.exchange)
 
-    def _write_in_vain(self, more: bool) -> None:
-        """The connection is lost, which is still to be told: what has been sent is not the response."""
-        if more:
-            self.wait_for_end()
-        else:
-            assert self.exchange is not None
-            self._finish(self.exchange, GONE, "aborted")
+    def _note_loss(self) -> None:
+        """A write has failed, of which the transport tells only in the next turn of the loop: the client has left.
+
+        The transport takes whatever is written till then, so an application that does nothing but send would never come to that turn.
+        """
+        assert self.exchange is not None
+        self._finish(self.exchange, GONE, "aborted")
 
     async def write_file(self, part: FilePart, more: bool) -> None:
         exchange = self.exchange
@@ -396,7 +396,11 @@ class Connection(Link):
         if self._encoder.on_wire:
             raise ResponseError("http.response.early_hint was sent after the head of the response")
         octets = early_hints(links)
-        if self.exchange is not None and self.exchange.request.http_version != "1.0":
+        if self.exchange is None:
+            return
+        if self._transport.is_closing():
+            self._note_loss()
+        elif self.exchange.request.http_version != "1.0":
             self.write(octets)
 
     def _decide_on_unread_body(self, more: bool) -> None:

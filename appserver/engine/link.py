@@ -143,25 +143,13 @@ class Link(asyncio.Protocol):
     def write(self, octets: bytes) -> None:
         self.sent += len(octets)
         self._transport.write(octets)
-        if self._transport.is_closing():
-            self.wait_for_end()
 
     def write_pieces(self, pieces: list[bytes]) -> None:
         """The same without copying the pieces together, if the loop can do that."""
         self.sent += sum(map(len, pieces))
         self._transport.writelines(pieces)
-        if self._transport.is_closing():
-            self.wait_for_end()
 
     # Flow.
-
-    def wait_for_end(self) -> None:
-        """Have those who write wait: a write has failed, of which the transport tells only in the next turn of the loop.
-
-        It takes whatever is written till then, so an application that does nothing but send would never come to that turn.
-        """
-        if not self.congested:
-            self.pause_writing()
 
     def pause_writing(self) -> None:
         self.congested = True

@@ -143,6 +143,24 @@ class SocketPipe(Link):
         super().resume_writing()
         self._user.writing_resumed()
 
+    # Writing.
+
+    def write(self, octets: bytes) -> None:
+        super().write(octets)
+        self._check_writing()
+
+    def write_pieces(self, pieces: list[bytes]) -> None:
+        super().write_pieces(pieces)
+        self._check_writing()
+
+    def _check_writing(self) -> None:
+        """Have those who write wait if a write has failed, of which the transport tells only in the next turn of the loop.
+
+        It takes whatever is written till then, so an application that does nothing but send would never come to that turn.
+        """
+        if self._transport.is_closing() and not self.congested:
+            self.pause_writing()
+
     # The answer to the handshake.
 
     def begin_answer(self, request: Request, request_id: str | None) -> None:
