@@ -8,8 +8,9 @@ from datetime import datetime
 from math import inf
 from typing import Any
 
-from appserver.cli.status import age, columns, number, shown_http2, shown_lag, shown_state, shown_threads, size
+from appserver.cli.status import columns
 from appserver.telemetry.console import RED, RESET, YELLOW, printable
+from appserver.telemetry.figures import age, number, shown_http2, shown_lag, shown_state, shown_threads, size
 
 Look = Mapping[str, Any]
 """What `/activity` says at one moment."""

@@ -390,6 +390,7 @@ class Master:
             self._configurations.certificates,
             self._processes.workers,
             self._past.started_at,
+            lambda: self._configurations.serving.settings,
         )
 
     def _observe(self) -> None:

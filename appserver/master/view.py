@@ -18,6 +18,7 @@ from appserver.master.gauges import collect, shown_state
 from appserver.master.listeners import ListenerSet
 from appserver.master.reload_outcomes import ReloadOutcomes
 from appserver.master.workers import WorkerHandle
+from appserver.settings import Settings
 from appserver.supervision.records import Worker
 from appserver.supervision.states import WorkerState
 from appserver.supervision.supervisor import Supervisor
@@ -46,6 +47,12 @@ class View:
     """The workers that have a process, or are about to get one."""
     started_at: float
     """In seconds since the epoch."""
+    settings: Callable[[], Settings]
+    """Those that the server serves with."""
+
+    def has_page(self) -> bool:
+        """Whether the status page is wanted (admin.page)."""
+        return self.settings().admin.page
 
     def unreadiness(self) -> str | None:
         """Why the server is not ready to serve; None if it is."""

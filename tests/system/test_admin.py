@@ -119,8 +119,21 @@ def test_whatever_changes_the_server_is_refused_there(start_server: StartServer)
         assert answer.status == 403
         assert "control socket (admin.control)" in answer.text
     assert ask(server, "/stacks").status == 403
-    assert ask(server, "/").status == 404
+    assert ask(server, "/reload/").status == 404
     assert server.request("/").text == "hello"
+
+
+def test_the_page_shows_the_workers_and_a_reload_switches_it_off(start_server: StartServer) -> None:
+    server = start_server(ADMIN)
+    [worker] = server.workers()
+    page = ask(server, "/")
+    assert page.status == 200
+    assert f"<td>{worker.pid}</td>" in page.text
+    assert "<title>appserver: ready</title>" in page.text
+    server.configure({"admin": {**ADMIN["admin"], "page": False}})
+    assert server.reload()["result"] == "ok"
+    assert ask(server, "/").status == 404
+    assert ask(server, "/status").status == 200
 
 
 @pytest.mark.long

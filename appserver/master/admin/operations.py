@@ -20,6 +20,9 @@ class Watching(Protocol):
     def status(self) -> dict[str, Any]:
         """The whole state, fit for JSON."""
 
+    def has_page(self) -> bool:
+        """Whether the status page is wanted (admin.page)."""
+
     def activity(self) -> dict[str, Any]:
         """The whole state with what a view of the last seconds is made from, fit for JSON."""
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from appserver.errors import ControlError
+from appserver.master.admin import page
 from appserver.master.admin.operations import Operations, Watching
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
+HTML = "text/html; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,13 @@ def data(status: int, value: object) -> Answer:
     return Answer(status, json.dumps(value).encode() + b"\n", JSON)
 
 
+async def _page(view: Watching, _request: Request) -> Answer:
+    if not view.has_page():
+        return text(404, "the status page is switched off (admin.page)")
+    fields = ((b"content-security-policy", page.POLICY), (b"x-content-type-options", b"nosniff"))
+    return Answer(200, page.render(view.status(), view.unreadiness()), HTML, fields)
+
+
 async def _livez(_view: Watching, _request: Request) -> Answer:
     return text(200, "alive")
 
@@ -97,8 +106,8 @@ async def _status(view: Watching, _request: Request) -> Answer:
 
 
 async def _metrics(view: Watching, request: Request) -> Answer:
-    page = await view.metrics(request.accept)
-    return Answer(200, page.body, page.content_type)
+    exposition = await view.metrics(request.accept)
+    return Answer(200, exposition.body, exposition.content_type)
 
 
 async def _activity(view: Watching, _request: Request) -> Answer:
@@ -148,6 +157,7 @@ async def _upgrade(master: Operations, request: Request) -> Answer:
 
 
 WATCHING: Mapping[str, Look] = {
+    "/": Look(_page),
     "/livez": Look(_livez),
     "/readyz": Look(_readyz),
     "/status": Look(_status),

@@ -70,7 +70,11 @@ class AdminSettings(Section):
     """How the running server is watched and controlled."""
 
     bind: OptionalBind = None
-    """The address of /metrics, /livez, /readyz and /status over HTTP, such as "127.0.0.1:9464". Empty: none."""
+    """The address of /metrics, /livez, /readyz and /status over HTTP, and of the status page at /, such as "127.0.0.1:9464".
+    Empty: none."""
+
+    page: Flag = True
+    """Whether / answers with a page for browsers that shows what /status says."""
 
     control: ControlPath = "auto"
     """The path of the control socket (mode 0600) that the commands status, reload, stop ... talk to. "auto": in the

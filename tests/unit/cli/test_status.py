@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from appserver.cli.status import WIDTH, age, as_table, lag, number, size
+from appserver.cli.status import WIDTH, as_table
+from appserver.telemetry.figures import age, lag, number, size
 
 NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
 

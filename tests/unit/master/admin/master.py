@@ -14,7 +14,10 @@ from appserver.master.admin.operations import NoSuchWorkerError
 from appserver.master.reload_outcomes import ReloadOutcome
 from appserver.telemetry.metrics import Exposition
 
-READY = {"state": "serving", "workers": []}
+READY = {
+    "version": "1.0", "pid": 1, "state": "serving", "generation": 1, "started_at": None, "listeners": [], "last_reload": None,
+    "workers": [], "deadly_requests": [],
+}  # fmt: skip
 
 
 @dataclass
@@ -24,11 +27,15 @@ class FakeMaster:
     reason: str | None = None
     outcome: ReloadOutcome = field(default_factory=lambda: ReloadOutcome("ok", "generation 2 serves", 2))
     stopping: bool = False
+    page: bool = True
     unusable: list[Problem] = field(default_factory=list)
     asked: list[tuple[object, ...]] = field(default_factory=list)
 
     def status(self) -> dict[str, Any]:
         return dict(READY)
+
+    def has_page(self) -> bool:
+        return self.page
 
     def activity(self) -> dict[str, Any]:
         return {**READY, "durations": [1, 2]}

@@ -37,6 +37,17 @@ class TestWatching:
         assert (answer.status, answer.headers["content-type"]) == (200, "application/openmetrics-text")
         assert ask(master, "GET", "/metrics", denial=None).text == "appserver_generation 2.0\n"
 
+    def test_the_page_is_html_in_which_nothing_runs(self, master: FakeMaster) -> None:
+        answer = ask(master, "GET", "/", denial=None)
+        assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+        assert "<title>appserver: ready</title>" in answer.text
+
+    def test_the_page_can_be_switched_off(self, master: FakeMaster) -> None:
+        master.page = False
+        answer = ask(master, "GET", "/", denial=None)
+        assert (answer.status, answer.text) == (404, "the status page is switched off (admin.page)\n")
+
     @pytest.mark.parametrize("path", CONTROLLING)
     @pytest.mark.parametrize("method", ["GET", "POST"])
     def test_what_controls_is_refused_with_the_way_to_the_control_socket(
