@@ -20,6 +20,9 @@ from appserver.telemetry.console import printable
 
 _CREDENTIALS = "iII"  # struct ucred (unix(7)): pid, uid, gid
 
+_MAX_ANSWER = 256 * 1024 * 1024
+"""Octets of an answer; the stacks of a thousand busy workers are less."""
+
 _STRANGE = "what answers there does not answer as appserver does"
 
 
@@ -73,7 +76,9 @@ class ControlClient:
         try:
             connection.request(method, target, body=body, headers={"Connection": "close"})
             response = connection.getresponse()
-            text = response.read().decode(errors="replace")
+            octets = response.read(_MAX_ANSWER + 1)
+            if response.length and len(octets) <= _MAX_ANSWER:
+                raise http.client.IncompleteRead(octets, response.length)
         except TimeoutError:
             raise ControlError(f"{self._path}: the server does not answer within {self._timeout:g} s") from None
         except (OSError, http.client.HTTPException) as error:
@@ -81,10 +86,13 @@ class ControlClient:
             raise ControlError(f"{self._path}: the server has gone without an answer ({reason})") from None
         finally:
             connection.close()
+        if len(octets) > _MAX_ANSWER:
+            raise ControlError(f"{self._path}: {_STRANGE}: its answer has no end")
+        text = octets.decode(errors="replace")
         is_json = response.headers.get_content_type() == "application/json"
         try:
             answer = json.loads(text, object_hook=Answer) if is_json else text.strip()
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ControlError(f"{self._path}: {_STRANGE}") from None
         if response.status >= 300:
             raise Refused(response.status, answer)

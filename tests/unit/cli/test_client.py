@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from appserver.cli import client
 from appserver.cli.client import ControlClient, Refused
 from appserver.cli.control import COMMANDS
 from appserver.errors import ControlError
@@ -104,6 +105,23 @@ def test_a_server_that_does_not_answer_is_not_waited_for_forever(path: Path, lis
 def test_a_server_that_goes_without_an_answer_is_told(path: Path, listening: socket.socket, octets: bytes) -> None:
     thread = answer(listening, octets)
     with pytest.raises(ControlError, match="has gone without an answer"):
+        ask(path)
+    thread.join()
+
+
+def test_an_answer_without_an_end_is_not_taken_for_ever(
+    path: Path, listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_MAX_ANSWER", 1000)
+    thread = answer(listening, b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + b"[" * 1001)
+    with pytest.raises(ControlError, match="its answer has no end"):
+        ask(path)
+    thread.join()
+
+
+def test_an_answer_that_is_nested_without_reason_is_strange(path: Path, listening: socket.socket) -> None:
+    thread = answer(listening, b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + b"[" * 200_000)
+    with pytest.raises(ControlError, match="does not answer as appserver does"):
         ask(path)
     thread.join()
 
