@@ -160,15 +160,19 @@ class Acceptor:
                 return
             if victim is not None:
                 self._make_room(victim)
+                return
 
     def _is_full(self) -> bool:
         connections = self._service.registry.connections
         return len(connections) + len(self._adopted.keys() - connections) >= self._max_connections
 
     def _make_room(self, victim: OpenConnection) -> None:
-        """Close a connection for another one that has been taken."""
+        """Close a connection for another one that has been taken.
+
+        Its descriptor is free in the next turn of the event loop: none is taken until then, or a client that comes again and again
+        would have all descriptors taken in one turn.
+        """
         victim.abort()
-        # The event loop tells it in its next turn, and others may come in this one.
         self._service.registry.connections.discard(victim)
 
     def _accept(self) -> bool:

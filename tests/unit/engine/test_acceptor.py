@@ -6,8 +6,10 @@ import asyncio
 import errno
 import os
 import resource
+import select
 import socket
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -179,6 +181,31 @@ class TestAccepting:
 
         release = asyncio.Event()
         run(scenario, loop)
+
+    @pytest.mark.parametrize("asks", [False, True])
+    def test_those_that_give_way_let_go_of_their_descriptors_before_others_are_taken(
+        self, loop: str, asks: bool
+    ) -> None:
+        def descriptors() -> int:
+            return len(os.listdir("/proc/self/fd"))
+
+        async def scenario() -> None:
+            async with serving(echo, workers=WorkersSettings(max_connections=3), makes_room=True) as served:
+                await asyncio.sleep(0.01)
+                address = served.listener.socket.getsockname()
+                clients = [stack.enter_context(socket.create_connection(address)) for _ in range(20)]
+                for client in clients if asks else ():
+                    client.sendall(request())
+                before = most = descriptors()
+                poll = select.poll()
+                poll.register(clients[-4], select.POLLIN | select.POLLRDHUP)  # answered, or turned away: 16 have been
+                while not poll.poll(0):
+                    await asyncio.sleep(0)
+                    most = max(most, descriptors())
+            assert most - before <= 8
+
+        with ExitStack() as stack:
+            run(scenario, loop)
 
     def test_beyond_max_connections_others_wait_in_the_backlog(self, loop: str) -> None:
         async def scenario() -> None:
