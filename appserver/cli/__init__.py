@@ -6,7 +6,7 @@ the files, `master` runs the server; and a running server is asked over its cont
     program     from the arguments to the exit code: the only place where an error becomes one
     commands    their parsers and functions; function: `appserver lambda`, which is imported without the others
     words       the commands there are, and what was probably meant by one that there is not
-    options     of a run, and of what concerns the settings of one
+    options     of a run, and of what concerns the settings of one; reading: the settings that they come to
     habits      options of a run that other servers have, by their names there
     peers       all options of other servers, and what they are here; `migration`: their command lines as settings
     helping     `help`, completion for shells, the manual page

@@ -297,8 +297,10 @@ class Exchange:
     def sweep(self, ending: bool) -> None:
         """Send a head that still waits for its body; when `ending`, ask an event stream that sends nothing for its end.
 
-        Due once a second. The answer to HEAD may be let go, since a client that has the head has all of it. `receive` asks, by http.disconnect, and so does an error of `send`. An application that has come to
-        neither within a second is cancelled, as for a client that has left (see `outlive`). The client of an event stream
+        Due once a second. The answer to HEAD may be let go, since a client that has the head has all of it.
+
+        The end is asked for by http.disconnect, which `receive` returns, and by an error of `send`. An application that has come
+        to neither within a second is cancelled, as for a client that has left (see `outlive`). The client of an event stream
         connects again when it ends, and misses nothing: so browsers' EventSource works. A response to anything but GET is left
         alone: it may be the answer to a request that is being worked on.
         """

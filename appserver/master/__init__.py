@@ -10,7 +10,7 @@ Everything it does is an event with a deadline; there is no waiting loop in it.
     process_table   the processes below: zygotes, workers (one handle each), observation of how they are
     conversation    what those may say, and when; hearing: reading it, as hostile input
     children        the kernel's side: subreaper, pidfds, exit statuses
-    listeners       binding, and keeping over reloads, the listening sockets; activation: those that systemd passes
+    listeners       keeping the listening sockets over reloads; binding: making one; activation: those that systemd passes
     admin           the addresses for watching and control; view: what they show; reload_outcomes: how reloads ended
     upgrade         replacing the program in place; handover: what the old one tells the new one
     notify          what the service manager is told

@@ -28,7 +28,7 @@ DEFAULT = Origin("default")
 
 
 class Given(Protocol):
-    """What one source says: values by section and key, and the source's name."""
+    """A source, as far as it says something: values by section and key, and its name."""
 
     @property
     def values(self) -> Mapping[str, Any]: ...

@@ -185,10 +185,6 @@ def _readable_field_name(value: object) -> str:
     return name
 
 
-def _field_line(field: tuple[str, str]) -> str:
-    return ": ".join(field)
-
-
 def _field(value: object) -> tuple[str, str]:
     if not isinstance(value, str):
         raise ValueError('expected "Name: value"')
@@ -301,7 +297,7 @@ RootPath = Annotated[str, BeforeValidator(_root_path)]
 RequestPath = Annotated[str, BeforeValidator(_request_path)]
 FieldValue = Annotated[str, BeforeValidator(_field_value)]
 OptionalFieldName = Annotated[str, BeforeValidator(lambda value: value if value == "" else _readable_field_name(value))]
-HeaderField = Annotated[tuple[str, str], PlainValidator(_field), _Written(_field_line), _TEXT]
+HeaderField = Annotated[tuple[str, str], PlainValidator(_field), _Written(": ".join), _TEXT]
 Trusted = Annotated[str, BeforeValidator(_trusted)]
 ServerName = Annotated[str, BeforeValidator(_server_name)]
 

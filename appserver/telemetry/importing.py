@@ -1,4 +1,4 @@
-"""What has to be done to a module once somebody has imported it, and is not worth an import if nobody does."""
+"""Things to be done to a module once somebody has imported it, which are not worth an import if nobody does."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ of it, and decides nothing: it sees the master as `operations.Watching`, which c
 taken as `operations.Operations`, too.
 
     operations     what can be read of a master, and what can be asked of it
-    routes         the paths, and what each answers
+    routes         the paths, and what each answers; page: the one for browsers
     application    the ASGI application over them: methods, errors, permission
     credentials    a listening socket that knows who connects
     listeners      binding the addresses, serving on them, moving them at a reload; start reading here

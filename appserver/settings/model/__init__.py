@@ -3,6 +3,9 @@
 The docstring below a field is its documentation: `config/server.toml` is generated from it, so it is written for
 operators. A component of the server takes the section it needs, never the whole. Nothing here reads a file or the
 environment; checks that look outside one value are in `appserver.settings.checks`.
+
+The modules here do without `from __future__ import annotations`: pydantic would have to compile the text of each annotation, in every
+start.
 """
 
 from collections.abc import Iterator
